@@ -1,0 +1,211 @@
+"""Representation: audio to complex STFT and CQT, sections, phase advance, and back to audio.
+
+Chapters: ``notebooks/02_dataset.md`` (statistics) and ``notebooks/06_training.md``. Axes: ``B`` clips, ``S`` sections,
+``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is read, never inverted.
+"""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ast_lib.config import RepresentationConfig
+
+
+class Spectrogram(nn.Module):
+    """Complex STFT (Hann) and its inverse, with reflected ends and frames centred on multiples of the hop.
+
+    Args:
+        n_fft: window and transform length in samples.
+        hop: samples between frames.
+    """
+
+    def __init__(self, n_fft: int = 1024, hop: int = 256):
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """``(B, samples)`` to complex ``(B, T, F)`` with ``T = 1 + samples // hop`` and ``F = n_fft // 2 + 1``."""
+        if audio.shape[-1] <= self.n_fft // 2:
+            audio = F.pad(audio, (0, self.n_fft // 2 + 1 - audio.shape[-1]))
+        return torch.stft(audio, self.n_fft, self.hop, window=self.window, return_complex=True).transpose(-1, -2)
+
+    def invert(self, stft: Tensor, samples: int) -> Tensor:
+        """Complex ``(B, T, F)`` to audio ``(B, samples)``: least squares over the overlapping windows."""
+        spectrum = stft.transpose(-1, -2)
+        return torch.istft(spectrum, self.n_fft, self.hop, window=self.window, length=samples)
+
+
+class ConstantQ(nn.Module):
+    """Complex constant-Q transform: one set of kernels for the top octave, applied to a signal halved again and again.
+
+    The magnitude of a sinusoid is that of the STFT's peak (amplitude × n_fft / 4 for a Hann window of 1024).
+
+    Args:
+        sample_rate: of the audio, Hz.
+        hop: samples between frames; must be divisible by ``2 ** octaves``.
+        bins_per_octave, octaves: size of the grid.
+        f_min: centre of the lowest bin, Hz.
+        gain: magnitude of a sinusoid of amplitude 1.
+
+    Source: Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing" (2010), section 3.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 22050,
+        hop: int = 256,
+        bins_per_octave: int = 24,
+        octaves: int = 7,
+        f_min: float = 32.703,
+        gain: float = 256.0,
+    ):
+        super().__init__()
+        if hop % 2**octaves:
+            raise ValueError(f"hop: found {hop}, accepted are multiples of {2**octaves} for {octaves} octaves")
+        self.hop, self.octaves, self.bins_per_octave = hop, octaves, bins_per_octave
+        # The top octave is read at half the sample rate, the next at a quarter, and so on.
+        rate = sample_rate / 2
+        if f_min * 2**octaves > 0.4 * rate:
+            raise ValueError(f"f_min: the highest bin, {f_min * 2**octaves:.0f} Hz, is above {0.4 * rate:.0f} Hz")
+        quality = 1 / (2 ** (1 / bins_per_octave) - 1)
+        frequency = f_min * 2 ** (octaves - 1 + torch.arange(bins_per_octave) / bins_per_octave)
+        lengths = quality * rate / frequency
+        self.width = 2 ** math.ceil(math.log2(lengths.max().item()))
+        time = torch.arange(self.width) - self.width // 2
+        position = (time / lengths[:, None]).clamp(-0.5, 0.5)
+        window = 0.5 + 0.5 * torch.cos(2 * torch.pi * position)
+        window = 2 * gain * window / window.sum(dim=1, keepdim=True)
+        angle = -2 * torch.pi * frequency[:, None] * time / rate
+        kernels = torch.stack([window * torch.cos(angle), window * torch.sin(angle)], dim=1)
+        self.register_buffer("kernels", kernels.flatten(0, 1).T.contiguous(), persistent=False)  # (width, 2 * bins)
+        # A half-band low-pass: flat to 0.19 of the old rate, 60 dB down from 0.31.
+        taps = torch.arange(-16, 17)
+        low_pass = torch.sinc(taps / 2) * torch.kaiser_window(33, periodic=False, beta=5.65)
+        self.register_buffer("low_pass", (low_pass / low_pass.sum())[None, None], persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """``(B, samples)`` to complex ``(B, T, octaves * bins_per_octave)``, lowest bin first."""
+        frames = 1 + audio.shape[-1] // self.hop
+        octaves, signal, hop = [], audio[:, None], self.hop
+        for _ in range(self.octaves):
+            signal, hop = F.conv1d(signal, self.low_pass, stride=2, padding=16), hop // 2
+            # Enough zeros after the end for the last frame's window.
+            missing = max((frames - 1) * hop + self.width // 2 - signal.shape[-1], 0)
+            framed = F.pad(signal[:, 0], (self.width // 2, missing)).unfold(-1, self.width, hop)[:, :frames]
+            octaves.append(torch.view_as_complex((framed @ self.kernels).unflatten(-1, (-1, 2)).contiguous()))
+        return torch.cat(octaves[::-1], dim=-1)
+
+
+def compress(spectrum: Tensor, power: float) -> Tensor:
+    """Compressed magnitude ``|X| ** power`` of a complex tensor of any shape; 0 stays 0."""
+    return spectrum.abs() ** power
+
+
+def bin_rotation(n_fft: int, hop: int) -> Tensor:
+    """Phase ``(F,)`` in radians by which the centre frequency of each bin turns in one hop, modulo 2π."""
+    bins = torch.arange(n_fft // 2 + 1)
+    return 2 * torch.pi * ((bins * hop) % n_fft) / n_fft
+
+
+def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
+    """Unit phasors of the phase advance between frames, the bin-centre rotation removed.
+
+    A sinusoid at a bin's centre has the phasor 1 in every frame. Where either magnitude is 0, and in the first frame,
+    the phasor is 1 too.
+
+    Args:
+        stft: complex ``(B, T, F)``.
+        rotation: ``(F,)`` radians, :func:`bin_rotation`.
+
+    Returns:
+        complex ``(B, T, F)`` of modulus 1.
+    """
+    product = stft[:, 1:] * stft[:, :-1].conj() * torch.polar(torch.ones_like(rotation), -rotation)
+    size = product.abs()
+    phasor = torch.where(size > 0, product / size.clamp_min(1e-30), torch.ones_like(product))
+    return torch.cat([torch.ones_like(stft[:, :1]), phasor], dim=1)
+
+
+def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
+    """Phase ``(B, T, F)`` in radians whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``), from phase 0."""
+    step = advance.angle().double() + rotation.double()
+    step[:, 0] = 0
+    return torch.remainder(torch.cumsum(step, dim=1), 2 * torch.pi).float()
+
+
+def to_sections(frames: Tensor, length: int) -> Tensor:
+    """Cut ``(B, T, ...)`` into ``(B, S, length, ...)`` without overlap; the last section is filled with zeros."""
+    missing = -frames.shape[1] % length
+    if missing:
+        frames = torch.cat([frames, frames.new_zeros(frames.shape[0], missing, *frames.shape[2:])], dim=1)
+    return frames.unflatten(1, (-1, length))
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What the model reads and predicts: sections of compressed magnitudes and of phase-advance phasors.
+
+    ``stft_magnitude`` is ``(B, S, T, 513)``, ``cqt_magnitude`` ``(B, S, T, bins)``, both compressed and non-negative;
+    ``advance`` is complex ``(B, S, T, 513)`` of modulus 1. ``T`` is the frames in a section.
+    """
+
+    stft_magnitude: Tensor
+    cqt_magnitude: Tensor
+    advance: Tensor
+
+
+class Representation(nn.Module):
+    """Audio to :class:`Features` and back, as one configuration describes it."""
+
+    def __init__(self, config: RepresentationConfig):
+        super().__init__()
+        self.config = config
+        self.spectrogram = Spectrogram(config.n_fft, config.hop)
+        self.constant_q = ConstantQ(config.sample_rate, config.hop, config.cqt_bins_per_octave, config.cqt_octaves)
+        self.register_buffer("rotation", bin_rotation(config.n_fft, config.hop), persistent=False)
+
+    def forward(self, audio: Tensor) -> Features:
+        """Audio ``(B, samples)`` to :class:`Features` of ``S = ceil(T / section_frames)`` sections."""
+        stft = self.spectrogram(audio)
+        cqt = self.constant_q(audio)
+        length, power = self.config.section_frames, self.config.compression
+        return Features(
+            to_sections(compress(stft, power), length),
+            to_sections(compress(cqt, power)[:, : stft.shape[1]], length),
+            to_sections(phase_advance(stft, self.rotation), length),
+        )
+
+    def to_stft(self, magnitude: Tensor, advance: Tensor) -> Tensor:
+        """Complex STFT ``(B, S * T, F)`` from compressed magnitudes and phasors, both ``(B, S, T, F)``."""
+        size = magnitude.flatten(1, 2).clamp_min(0) ** (1 / self.config.compression)
+        return torch.polar(size, accumulate_phase(advance.flatten(1, 2), self.rotation))
+
+
+def refine_phase(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: int) -> Tensor:
+    """Griffin-Lim from the given phase: keep the magnitude, take the phase of the nearest consistent spectrogram.
+
+    Args:
+        spectrogram: the transform pair.
+        stft: complex ``(B, T, F)``: target magnitude and first guess of the phase.
+        samples: length of the audio behind it.
+        steps: number of iterations; 0 returns the inverse of ``stft`` itself.
+
+    Returns:
+        audio ``(B, samples)``.
+
+    Source: Griffin and Lim, "Signal estimation from modified short-time Fourier transform" (1984); the accelerated form
+    with momentum is Perraudin, Balazs and Søndergaard (2013).
+    """
+    magnitude = stft.abs()
+    audio = spectrogram.invert(stft, samples)
+    previous = None
+    for _ in range(steps):
+        consistent = spectrogram(audio)[:, : stft.shape[1]]
+        moved = consistent if previous is None else consistent + 0.9 * (consistent - previous)
+        previous = consistent
+        audio = spectrogram.invert(torch.polar(magnitude, moved.angle()), samples)
+    return audio
