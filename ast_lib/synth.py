@@ -1,7 +1,7 @@
 """Notes to sound with FluidSynth and a General-MIDI soundfont, reverb and chorus off.
 
-Chapter: ``notebooks/02_dataset.md``. The default soundfont is TimGM6mb, which ships inside the ``pretty_midi`` wheel, so
-nothing is downloaded. Rendering three seconds takes about three milliseconds.
+Chapter: ``notebooks/02_dataset.md``. The default soundfont is TimGM6mb, which ships inside the ``pretty_midi`` wheel,
+so nothing is downloaded. Rendering three seconds takes about three milliseconds.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import os
 import pathlib
+import threading
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from ast_lib.errors import AstError
 from ast_lib.scores import Notes
 
 SAMPLE_RATE = 22050
-BLOCK = 64
+BLOCK = 64  # samples that FluidSynth computes at once
+VOICES = 128
 # General-MIDI program numbers, counted from 0, of the instruments that go by a plain name.
 PROGRAMS = {"piano": 0, "violin": 40, "viola": 41, "cello": 42, "trumpet": 56, "clarinet": 71, "flute": 73}
 
@@ -62,7 +64,7 @@ def _library():
 
 
 class Synth:
-    """One FluidSynth instance with one soundfont; ``render`` may be called any number of times.
+    """One FluidSynth instance with one soundfont; ``render`` may be called any number of times, from any thread.
 
     Args:
         soundfont: path of an ``.sf2`` or ``.sf3`` file; the default is :func:`default_soundfont`.
@@ -78,11 +80,13 @@ class Synth:
         if not self.soundfont.is_file():
             raise AstError(f"soundfont: no file at {self.soundfont}")
         self.sample_rate = sample_rate
+        # A FluidSynth instance has one state: two threads that render at once would play into each other's result.
+        self._lock = threading.Lock()
         self._synth = library.Synth(
             gain=0.5,
             samplerate=float(sample_rate),
             channels=16,
-            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": 256},
+            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": VOICES},
         )
         self._font = self._synth.sfload(str(self.soundfont))
         if self._font < 0:
@@ -94,6 +98,10 @@ class Synth:
             ("synth", ctypes.c_void_p, 1),
             ("len", ctypes.c_int, 1),
             *((name, kind, 1) for side in "lr" for name, kind in _channel_arguments(side)),
+        )
+
+        self._active_voices = library.cfunc(
+            "fluid_synth_get_active_voice_count", ctypes.c_int, ("synth", ctypes.c_void_p, 1)
         )
 
     def preset_name(self, instrument: str | int, bank: int = 0) -> str:
@@ -120,10 +128,6 @@ class Synth:
             float32 ``(samples,)``, mono, at ``sample_rate``; about 0.01–0.3 in amplitude.
         """
         self.preset_name(instrument)
-        self._synth.system_reset()
-        self._synth.program_select(0, self._font, 0, program_of(instrument))
-        # MIDI bends by ±2 semitones around the middle position.
-        self._synth.pitch_bend(0, round(np.clip(tuning / 2.0, -1, 1) * 8191))
         # FluidSynth computes blocks of 64 samples: events on block boundaries make a rendering exactly repeatable.
         total = round(seconds * self.sample_rate)
         padded = -(-total // BLOCK) * BLOCK
@@ -138,19 +142,36 @@ class Synth:
                 events.append((start, 1, int(pitch), int(velocity)))
                 events.append((max(stop, start + BLOCK), 0, int(pitch), 0))
         stereo = np.zeros((2, padded), dtype=np.float32)
-        # The block after a reset still carries the voices that the reset ended.
-        self._write_block(np.empty((2, BLOCK), dtype=np.float32), 0, BLOCK)
-        position = 0
-        for time, is_on, pitch, velocity in sorted(events):
-            time = min(time, padded)
-            self._write_block(stereo, position, time)
-            position = time
-            if is_on:
-                self._synth.noteon(0, pitch, velocity)
-            else:
-                self._synth.noteoff(0, pitch)
-        self._write_block(stereo, position, padded)
+        with self._lock:
+            self._synth.system_reset()
+            self._silence()
+            # A voice keeps some of its last note's state: the same faint notes on all of them leave the same state.
+            self._synth.program_select(0, self._font, 0, 0)
+            for pitch in range(128):
+                self._synth.noteon(0, pitch, 1)
+                if self._active_voices(self._synth.synth) > VOICES - 8:
+                    break
+            self._silence()
+            self._synth.program_select(0, self._font, 0, program_of(instrument))
+            # MIDI bends by ±2 semitones around the middle position.
+            self._synth.pitch_bend(0, round(np.clip(tuning / 2.0, -1, 1) * 8191))
+            position = 0
+            for time, is_on, pitch, velocity in sorted(events):
+                time = min(time, padded)
+                self._write_block(stereo, position, time)
+                position = time
+                if is_on:
+                    self._synth.noteon(0, pitch, velocity)
+                else:
+                    self._synth.noteoff(0, pitch)
+            self._write_block(stereo, position, padded)
         return stereo[:, :total].mean(axis=0)
+
+    def _silence(self):
+        # A reset alone leaves released notes sounding; controller 120, all sounds off, ends them within a block.
+        self._write_block(np.empty((2, BLOCK), dtype=np.float32), 0, BLOCK)
+        self._synth.cc(0, 120, 0)
+        self._write_block(np.empty((2, BLOCK), dtype=np.float32), 0, BLOCK)
 
     def _write_block(self, stereo: np.ndarray, start: int, stop: int):
         if stop > start:

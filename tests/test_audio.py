@@ -1,0 +1,238 @@
+"""Audio files in and out: formats, rates, channels, everything that can be wrong with a file, a full disk."""
+
+import pathlib
+import resource
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from ast_lib import audio
+from ast_lib.errors import AstError
+
+RATE = 22050
+VIOLIN = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "bach-violin" / "audio"
+
+
+def sine(rate=RATE, seconds=1.0, frequency=440.0, amplitude=0.5):
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+def peak_frequency(signal, rate=RATE):
+    spectrum = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), 8 * len(signal)))
+    return np.argmax(spectrum) * rate / (8 * len(signal))
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 24000, 44099, 44100, 48000, 96000, 192000])
+def test_any_rate_becomes_ours(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", sine(rate), rate, subtype="FLOAT")
+    signal = audio.load(tmp_path / "a.wav")
+    assert signal.dtype == np.float32 and signal.ndim == 1
+    assert abs(len(signal) - RATE) <= 1
+    middle = slice(RATE // 10, -RATE // 10)
+    # The ends see the filter start and stop; between them it is the same sine.
+    assert np.max(np.abs(signal[middle] - sine()[: len(signal)][middle])) < 2e-3
+
+
+def test_what_the_lower_rate_cannot_hold_is_filtered_out(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sine(44100, frequency=15000) + sine(44100, frequency=1000), 44100)
+    signal = audio.load(tmp_path / "a.wav")
+    assert np.max(np.abs(signal - sine(frequency=1000))[2000:-2000]) < 2e-3
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_channels_are_averaged(tmp_path, channels):
+    weights = np.linspace(0.2, 1, channels, dtype=np.float32)
+    soundfile.write(tmp_path / "a.wav", sine()[:, None] * weights, RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "a.wav") == pytest.approx(sine() * weights.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("subtype", "step"), [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("DOUBLE", 0)]
+)
+def test_any_bit_depth_is_read(tmp_path, subtype, step):
+    soundfile.write(tmp_path / "a.wav", sine(), RATE, subtype=subtype)
+    assert audio.load(tmp_path / "a.wav") == pytest.approx(sine(), abs=step + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("extension", "rate"), [("wav", 22050), ("flac", 22050), ("ogg", 22050), ("opus", 24000), ("mp3", 22050)]
+)
+def test_every_format_is_written_and_read_back(tmp_path, extension, rate):
+    path = audio.save(tmp_path / f"a.{extension}", sine(seconds=2))
+    assert soundfile.info(path).samplerate == rate
+    signal = audio.load(path)
+    assert len(signal) == pytest.approx(2 * RATE, abs=3000)  # mp3 pads its ends
+    assert peak_frequency(signal[RATE // 2 : -RATE // 2]) == pytest.approx(440, abs=1)
+    assert np.sqrt(np.mean(signal[RATE // 2 : -RATE // 2] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+    assert [p.name for p in tmp_path.iterdir()] == [f"a.{extension}"]
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+def test_lossless_formats_keep_16_bits(tmp_path, extension):
+    path = audio.save(tmp_path / f"a.{extension}", sine(44100), 44100)
+    assert audio.load(path, 44100) == pytest.approx(sine(44100), abs=2**-15)
+
+
+def test_an_upper_case_extension_is_known(tmp_path):
+    assert audio.load(audio.save(tmp_path / "A.WAV", sine())) == pytest.approx(sine(), abs=2**-15)
+
+
+def test_audio_above_full_scale_is_scaled_not_clipped(tmp_path):
+    signal = audio.load(audio.save(tmp_path / "a.wav", 3 * sine()))
+    assert signal == pytest.approx(sine() * 0.99 / np.abs(sine()).max(), abs=2**-15)
+    # Up to full scale nothing is touched.
+    assert audio.load(audio.save(tmp_path / "b.wav", 1.9 * sine())) == pytest.approx(1.9 * sine(), abs=2**-15)
+
+
+def test_a_long_file_is_written_to_ogg(tmp_path):
+    path = audio.save(tmp_path / "a.ogg", sine(seconds=300))
+    assert soundfile.info(path).duration == pytest.approx(300)
+
+
+def test_one_sample_is_audio(tmp_path):
+    assert audio.load(audio.save(tmp_path / "a.wav", np.float32([0.5]))) == pytest.approx([0.5], abs=2**-15)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("john-garner/john-garner_bwv1002_mov6.mp3", 44100),
+        ("minji-kim/minji-kim_bwv1003_mov3.opus", 48000),
+    ],
+)
+def test_real_violin_recordings(name, message):
+    path = VIOLIN / name
+    if not path.is_file():
+        pytest.skip("the Bach Violin recordings are not in ../shared/data beside this repository")
+    info = soundfile.info(path)
+    assert info.samplerate == message
+    signal = audio.load(path)
+    assert len(signal) == pytest.approx(info.duration * RATE, abs=2)
+    assert 0.01 < np.sqrt(np.mean(signal**2)) < 0.5
+    # A solo violin: little below its lowest string (196 Hz), much in the octaves above.
+    power = np.abs(np.fft.rfft(signal[10 * RATE : 20 * RATE])) ** 2
+    hertz = np.fft.rfftfreq(10 * RATE, 1 / RATE)
+    assert power[hertz < 150].sum() < 0.05 * power[(hertz > 180) & (hertz < 3000)].sum()
+
+
+# --- bad input
+
+
+def check(path, message, **options):
+    with pytest.raises(AstError, match=message) as caught:
+        audio.load(path, **options)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders(tmp_path):
+    check(tmp_path / "none.wav", "no such file")
+    check(tmp_path, "found a folder")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.opus", "a.flac", "a.raw", "a"])
+def test_a_text_file_is_not_audio(tmp_path, name):
+    (tmp_path / name).write_text("This is no music.\n" * 100)
+    check(tmp_path / name, "not readable as audio")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.ogg", "a.flac"])
+def test_an_empty_file_is_not_audio(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    check(tmp_path / name, "not readable as audio")
+
+
+def test_a_damaged_file_is_not_audio(tmp_path):
+    path = audio.save(tmp_path / "a.flac", sine())
+    data = bytearray(path.read_bytes())
+    data[4:60] = bytes(56)  # the stream's description
+    path.write_bytes(data)
+    check(path, "not readable as audio")
+
+
+def test_no_samples(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((0, 2)), RATE)
+    check(tmp_path / "a.wav", "found 0 samples")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_not_numbers(tmp_path, bad):
+    signal = sine()
+    signal[[3, 5]] = bad
+    soundfile.write(tmp_path / "a.wav", signal, RATE, subtype="FLOAT")
+    check(tmp_path / "a.wav", "found 2 samples that are NaN or infinite")
+    with pytest.raises(AstError, match="found 2 samples that are NaN or infinite"):
+        audio.save(tmp_path / "b.wav", signal)
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_silence_is_refused_unless_allowed(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    check(tmp_path / "a.wav", "found silence, accepted is audio above -80 dB")
+    assert audio.load(tmp_path / "a.wav", allow_silence=True) == pytest.approx(np.zeros(RATE))
+    # Two channels that cancel are silence, too; a very soft recording is not.
+    soundfile.write(tmp_path / "b.wav", sine()[:, None] * [1, -1], RATE)
+    check(tmp_path / "b.wav", "found silence")
+    soundfile.write(tmp_path / "c.wav", 1e-3 * sine(), RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "c.wav") == pytest.approx(1e-3 * sine(), abs=1e-7)
+
+
+def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
+    path = audio.save(tmp_path / "a.wav", sine())
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert struct.unpack("<I", data[40:44])[0] == 2 * RATE  # the header promises one second
+    assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.aiff", "a.wav.part"])
+def test_unknown_extensions(tmp_path, name):
+    with pytest.raises(AstError, match=r"found the extension '.*', accepted are \.wav, \.flac, \.ogg, \.opus, \.mp3"):
+        audio.save(tmp_path / name, sine())
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(AstError, match="the folder .*none does not exist"):
+        audio.save(tmp_path / "none" / "a.wav", sine())
+    (tmp_path / "b.wav").mkdir()
+    with pytest.raises(AstError, match="found a folder"):
+        audio.save(tmp_path / "b.wav", sine())
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 10), ()])
+def test_shapes_that_are_no_mono_audio(tmp_path, shape):
+    with pytest.raises(AstError, match="found audio of shape"):
+        audio.save(tmp_path / "a.wav", np.zeros(shape))
+
+
+def test_a_rate_that_the_format_has_not(tmp_path):
+    with pytest.raises(AstError, match=r"44099 Hz cannot be written as \.mp3"):
+        audio.save(tmp_path / "a.mp3", sine(), 44099)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extension", ["wav", "ogg", "mp3"])
+def test_a_disk_that_fills_while_writing_leaves_the_old_file(tmp_path, extension):
+    path = audio.save(tmp_path / f"a.{extension}", sine())
+    before = path.read_bytes()
+    # The system refuses to let any file grow beyond 4 kB: a real write that fails halfway.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(AstError, match=rf"a\.{extension}: could not be written: File too large"):
+            audio.save(path, sine(seconds=20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(AstError, match="could not be written: No space left on device"):
+        audio.save(tmp_path / "a.wav", sine())
+    assert not list(tmp_path.iterdir())
