@@ -30,6 +30,25 @@ FORMATS = {
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz: the codec knows no others
 
 
+def check(name: str, audio: np.ndarray, allow_silence: bool = False) -> np.ndarray:
+    """Return ``audio`` if it is mono, finite and, unless allowed, above :data:`SILENCE`.
+
+    Args:
+        name: what an error message calls it.
+        audio: expected as ``(samples,)``.
+
+    Raises:
+        AstError: for another shape, no samples, NaN or infinite samples, or silence.
+    """
+    if audio.ndim != 1 or not audio.size:
+        raise AstError(f"{name}: found audio of shape {audio.shape}, accepted is (samples,) with 1 sample or more")
+    if not np.isfinite(audio).all():
+        raise AstError(f"{name}: found {np.count_nonzero(~np.isfinite(audio))} samples that are NaN or infinite")
+    if not allow_silence and np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < SILENCE:
+        raise AstError(f"{name}: found silence, accepted is audio above {20 * np.log10(SILENCE):.0f} dB of full scale")
+    return audio
+
+
 def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence: bool = False) -> np.ndarray:
     """Read an audio file as mono.
 
@@ -59,11 +78,7 @@ def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence:
         ) from error
     if not len(audio):
         raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
-    if not np.isfinite(audio).all():
-        raise AstError(f"{path}: found {np.count_nonzero(~np.isfinite(audio))} samples that are NaN or infinite")
-    audio = audio.mean(axis=1)
-    if not allow_silence and np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < SILENCE:
-        raise AstError(f"{path}: found silence, accepted is audio above {20 * np.log10(SILENCE):.0f} dB of full scale")
+    audio = check(str(path), audio.mean(axis=1), allow_silence)
     audio = soxr.resample(audio, rate, sample_rate)
     if not len(audio):
         raise AstError(f"{path}: too short, it has no sample left at {sample_rate} Hz")
@@ -87,11 +102,7 @@ def save(path: str | os.PathLike, audio: np.ndarray, sample_rate: int = SAMPLE_R
     path, audio = pathlib.Path(path), np.asarray(audio)
     if path.suffix.lower() not in FORMATS:
         raise AstError(f"{path}: found the extension {path.suffix!r}, accepted are {', '.join(FORMATS)}")
-    if audio.ndim != 1 or not audio.size:
-        raise AstError(f"{path}: found audio of shape {audio.shape}, accepted is (samples,) with 1 sample or more")
-    if not np.isfinite(audio).all():
-        raise AstError(f"{path}: found {np.count_nonzero(~np.isfinite(audio))} samples that are NaN or infinite")
-    audio = audio.astype(np.float32)
+    audio = check(str(path), audio, allow_silence=True).astype(np.float32)
     container, coding = FORMATS[path.suffix.lower()]
     if coding == "OPUS" and sample_rate not in OPUS_RATES:
         rate = next((rate for rate in OPUS_RATES if rate >= sample_rate), OPUS_RATES[-1])

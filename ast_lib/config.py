@@ -1,11 +1,313 @@
-"""PLACEHOLDER"""
+"""The one configuration object: what a run is, stored with every checkpoint.
+
+Chapter: ``notebooks/11_training.md``. A preset is a complete :class:`Config`; a variant is one field of it, written
+``"model.token_injection=false"`` wherever text is needed (papermill, the command line) and set with :func:`override`.
+"""
+
 import dataclasses
+import json
+import types
+import typing
+from collections.abc import Sequence
+
+from ast_lib.errors import AstError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which scores are read and how they are shared out."""
+
+    pieces_per_kind: int = 393  # fiddle tunes, and as many chorales (the corpus has 393 usable ones)
+    test_pieces: int = 40  # held out for the reported figures, half of each kind
+    validation_pieces: int = 12  # held out for the transfer curve during training
+    test_seconds: float = 10.0
+    seed: int = 0  # of the splits and of the held-out performances
+
+
 @dataclasses.dataclass(frozen=True)
 class RepresentationConfig:
-    sample_rate: int = 22050
-    n_fft: int = 1024
-    hop: int = 256
+    """STFT, CQT and sections (:mod:`ast_lib.representation`)."""
+
+    sample_rate: int = 22050  # Hz
+    n_fft: int = 1024  # samples
+    hop: int = 256  # samples
     cqt_bins_per_octave: int = 24
-    cqt_octaves: int = 7
-    compression: float = 0.3
-    section_frames: int = 4
+    cqt_octaves: int = 7  # from C1, 32.7 Hz
+    compression: float = 0.3  # exponent of the magnitude
+    section_frames: int = 4  # frames of one section, 46 ms
+
+    @property
+    def stft_bins(self) -> int:
+        return self.n_fft // 2 + 1
+
+    @property
+    def cqt_bins(self) -> int:
+        return self.cqt_bins_per_octave * self.cqt_octaves
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the networks (:mod:`ast_lib.encoders`, :mod:`ast_lib.decoder`, :mod:`ast_lib.discriminator`)."""
+
+    content_width: int = 256  # of the content encoder's layers
+    content_size: int = 64  # values of one section's content c_s
+    style_width: int = 128
+    style_size: int = 32  # values of z_style
+    residual_blocks: int = 3
+    encoder_layers: int = 2
+    decoder_width: int = 256
+    decoder_layers: int = 3
+    discriminator_width: int = 128
+    heads: int = 4
+    window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
+    overlap: int = 16  # sections that two neighbouring windows share
+    token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase of the curriculum: from ``start`` (share of all steps) the losses have these weights.
+
+    ``adversarial`` grows linearly from its value in the phase before to this one over the first half of the phase.
+    """
+
+    name: str
+    start: float
+    reconstruction: float
+    contrastive: float = 0.0
+    margin: float = 0.0
+    hsic: float = 0.0
+    adversarial: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Constants inside the losses; their weights over time are the curriculum's."""
+
+    magnitude: float = 5.0  # L1 of compressed magnitudes
+    phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
+    content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
+    temperature: float = 0.1
+    margin: float = 1.0  # between prototypes of unit length, whose distance is at most 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation and the corruption of the decoder's context."""
+
+    steps: int = 500
+    batch: int = 16
+    seconds: float = 3.0
+    learning_rate: float = 1e-3
+    discriminator_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    warm_up: int = 50  # steps
+    final_rate: float = 0.03  # share of the learning rate left at the end of the cosine
+    clip: float = 1.0  # largest norm of the gradient
+    average: float = 0.98  # decay of the moving average of the weights
+    precision: str = "bf16-mixed"  # of lightning-fabric
+    equalisation: float = 5.0  # dB, random smooth equalisation of the content encoder's input
+    context_drop: float = 0.4  # share of context tokens replaced by the null token
+    context_null: float = 0.3  # share of clips whose whole context is replaced
+    context_own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
+    context_noise: float = 0.1  # standard deviation of noise on the true context, in normalised units
+    validate_every: int = 100  # steps
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A complete run. ``name`` is the preset's; ``instruments`` are the classes, in the order of their labels."""
+
+    name: str
+    instruments: tuple[str, ...] = ("piano", "violin")
+    soundfonts: tuple[str, ...] = ()  # paths; none means TimGM6mb alone
+    data: DataConfig = DataConfig()
+    representation: RepresentationConfig = RepresentationConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    curriculum: tuple[Phase, ...] = (
+        Phase("reconstruction", 0.0, reconstruction=1.0),
+        Phase("contrastive", 0.05, reconstruction=1.0, contrastive=0.05, margin=0.05),
+        Phase("hsic", 0.1, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05),
+        Phase("adversarial", 0.15, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
+    )
+    training: TrainingConfig = TrainingConfig()
+
+    def __post_init__(self):
+        check(self)
+
+
+def check(config: Config) -> None:
+    """Raise :class:`AstError` for a configuration that cannot work, naming the field, the value and what is accepted."""
+    training, model, data = config.training, config.model, config.data
+    rules = [
+        (
+            "instruments",
+            config.instruments,
+            len(set(config.instruments)) == len(config.instruments) >= 2,
+            "2 or more different names",
+        ),
+        ("training.steps", training.steps, training.steps >= 1, "1 or more"),
+        (
+            "training.batch",
+            training.batch,
+            training.batch >= 2 * len(config.instruments) and training.batch % len(config.instruments) == 0,
+            f"multiples of {len(config.instruments)}, the number of instruments, with 2 clips or more of each",
+        ),
+        ("training.seconds", training.seconds, training.seconds > 0, "above 0"),
+        ("training.learning_rate", training.learning_rate, training.learning_rate > 0, "above 0"),
+        (
+            "training.precision",
+            training.precision,
+            training.precision in ("32-true", "bf16-mixed"),
+            "32-true or bf16-mixed",
+        ),
+        ("training.context_drop", training.context_drop, 0 <= training.context_drop <= 1, "0 to 1"),
+        ("training.context_null", training.context_null, 0 <= training.context_null <= 1, "0 to 1"),
+        ("training.context_own", training.context_own, 0 <= training.context_own <= 1, "0 to 1"),
+        ("training.average", training.average, 0 <= training.average < 1, "0 to below 1"),
+        ("training.validate_every", training.validate_every, training.validate_every >= 1, "1 or more"),
+        (
+            "model.overlap",
+            model.overlap,
+            0 <= model.overlap <= model.window // 2,
+            f"0 to half of model.window ({model.window})",
+        ),
+        (
+            "model.content_width",
+            model.content_width,
+            model.content_width % (8 * model.heads) == 0,
+            "multiples of 8 × model.heads",
+        ),
+        (
+            "model.style_width",
+            model.style_width,
+            model.style_width % (8 * model.heads) == 0,
+            "multiples of 8 × model.heads",
+        ),
+        (
+            "model.decoder_width",
+            model.decoder_width,
+            model.decoder_width % (2 * model.heads) == 0,
+            "multiples of 2 × model.heads",
+        ),
+        ("data.test_seconds", data.test_seconds, data.test_seconds > 0, "above 0"),
+        ("data.test_pieces", data.test_pieces, data.test_pieces >= 2, "2 or more"),
+        ("data.validation_pieces", data.validation_pieces, data.validation_pieces >= 2, "2 or more"),
+        (
+            "curriculum",
+            [phase.start for phase in config.curriculum],
+            bool(config.curriculum)
+            and config.curriculum[0].start == 0
+            and all(a.start < b.start < 1 for a, b in zip(config.curriculum, config.curriculum[1:], strict=False)),
+            "phases whose starts rise from 0 and stay below 1",
+        ),
+    ]
+    for field, value, holds, accepted in rules:
+        if not holds:
+            raise AstError(f"{field}: found {value!r}, accepted is {accepted}")
+
+
+def to_dict(config: Config) -> dict:
+    """The configuration as nested dictionaries and lists, ready for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: dict) -> Config:
+    """The inverse of :func:`to_dict`; every field must be known and of its type.
+
+    Raises:
+        AstError: for an unknown field or a wrong type.
+    """
+    return _build(Config, values, "")
+
+
+def _build(kind: type, values: dict, path: str):
+    hints = typing.get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise AstError(f"{path or 'configuration'}: found {values!r}, accepted is a table with {', '.join(hints)}")
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise AstError(f"{path}{unknown[0]}: unknown field, accepted are {', '.join(hints)}")
+    return kind(**{name: _convert(hints[name], value, path + name) for name, value in values.items()})
+
+
+def _convert(hint, value, path: str):
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, path + ".")
+    if isinstance(hint, types.GenericAlias):  # tuple[item, ...] or tuple[item, item]
+        items = typing.get_args(hint)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise AstError(f"{path}: found {value!r}, accepted is a list")
+        if Ellipsis not in items and len(value) != len(items):
+            raise AstError(f"{path}: found {len(value)} values, accepted are {len(items)}")
+        return tuple(_convert(items[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise AstError(f"{path}: found {value!r} ({type(value).__name__}), accepted is {hint.__name__}")
+    return value
+
+
+def override(config: Config, *assignments: str) -> Config:
+    """A copy with fields set from text such as ``"training.steps=50"``; values are JSON, or plain words.
+
+    Raises:
+        AstError: for text without ``=``, an unknown field or a value of the wrong type.
+    """
+    values = to_dict(config)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise AstError(f"variant: found {assignment!r}, accepted is field=value, such as training.steps=50")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        *parents, name = path.split(".")
+        table = values
+        for depth, parent in enumerate(parents):
+            table = table.get(parent)
+            if not isinstance(table, dict):
+                raise AstError(f"{'.'.join(parents[: depth + 1])}: unknown field")
+        if name not in table:
+            raise AstError(f"{path}: unknown field, accepted are {', '.join(table)}")
+        table[name] = value
+    return from_dict(values)
+
+
+def preset(name: str) -> Config:
+    """The configuration of a profile.
+
+    ``smoke`` proves in seconds that the code runs; ``quick`` trains in minutes on two CPU cores; ``full`` is what the
+    published weights are trained with.
+
+    Raises:
+        AstError: for another name.
+    """
+    if name == "smoke":
+        return Config(
+            name="smoke",
+            data=DataConfig(pieces_per_kind=8, test_pieces=2, validation_pieces=2, test_seconds=2.0),
+            model=ModelConfig(
+                content_width=64,
+                style_width=32,
+                decoder_width=64,
+                residual_blocks=1,
+                encoder_layers=1,
+                decoder_layers=1,
+            ),
+            training=TrainingConfig(steps=8, batch=4, seconds=1.0, warm_up=2, validate_every=4),
+        )
+    if name == "quick":
+        return Config(name="quick")
+    if name == "full":
+        return Config(
+            name="full",
+            training=TrainingConfig(
+                steps=20000, batch=32, learning_rate=7e-4, warm_up=500, average=0.999, validate_every=1000
+            ),
+        )
+    raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full")

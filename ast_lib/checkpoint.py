@@ -1,0 +1,94 @@
+"""Weights on disk: safetensors with the configuration, metrics and provenance inside.
+
+Chapter: ``notebooks/11_training.md``. A safetensors file holds numbers and text only: loading it never runs code.
+"""
+
+import json
+import os
+import pathlib
+
+import safetensors
+import safetensors.torch
+
+from ast_lib import config as configuration
+from ast_lib.errors import AstError
+from ast_lib.files import ROOT, write_bytes
+from ast_lib.model import TransferModel
+
+
+PUBLISHED = ROOT / "weights" / "full.safetensors"
+TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
+
+
+def save_weights(path: str | os.PathLike, model: TransferModel, metrics: dict, provenance: dict) -> pathlib.Path:
+    """Write the model's tensors with its configuration, ``metrics`` and ``provenance`` (both JSON-able); whole or not.
+
+    Raises:
+        AstError: when the folder is missing or the disk is full.
+    """
+    path = pathlib.Path(path)
+    metadata = {
+        "config": json.dumps(configuration.to_dict(model.config)),
+        "metrics": json.dumps(metrics),
+        "provenance": json.dumps(provenance),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    return write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """``config``, ``metrics`` and ``provenance`` of a weights file, as dictionaries.
+
+    Raises:
+        AstError: when the file is missing, not safetensors, or without them.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise AstError(f"weights: no file at {path}")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return {name: json.loads(metadata[name]) for name in ("config", "metrics", "provenance")}
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise AstError(f"weights: {path} is not a readable safetensors file: {error}") from error
+    except KeyError as error:
+        raise AstError(f"weights: {path} has no {error.args[0]} in its metadata, so it is not one of ours") from error
+
+
+def load_weights(path: str | os.PathLike, expected: configuration.Config | None = None) -> TransferModel:
+    """The model in a weights file, in evaluation mode.
+
+    Args:
+        path: a file written by :func:`save_weights`.
+        expected: when given, the file's representation, model and instruments must be these.
+
+    Raises:
+        AstError: unreadable file, another configuration than expected, missing or extra tensors.
+    """
+    config = configuration.from_dict(read_metadata(path)["config"])
+    for field in ("instruments", "representation", "model") if expected else ():
+        if getattr(config, field) != getattr(expected, field):
+            raise AstError(f"weights: {path} has {field} {getattr(config, field)}, expected {getattr(expected, field)}")
+    model = TransferModel(config)
+    tensors = {name: tensor.float() for name, tensor in safetensors.torch.load_file(path).items()}
+    wanted = model.state_dict()
+    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if missing or extra:
+        raise AstError(f"weights: {path} lacks tensors {missing[:3]} and has unknown ones {extra[:3]}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise AstError(f"weights: {path}: {name} is {tuple(tensor.shape)}, accepted is {tuple(wanted[name].shape)}")
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def find_weights() -> pathlib.Path:
+    """The published weights if this copy of the project has them, else those that ``make book`` trained.
+
+    Raises:
+        AstError: when there are neither.
+    """
+    for path in (PUBLISHED, TRAINED):
+        if path.is_file():
+            return path
+    raise AstError(f"weights: neither {PUBLISHED} nor {TRAINED} exists; run 'make book' to train, or give --weights")

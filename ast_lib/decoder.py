@@ -1,0 +1,214 @@
+"""Autoregressive Transformer decoder over sections of the target, with cached keys and values.
+
+Chapter: ``notebooks/10_decoder.md``. The token of section ``s`` carries section ``s - 1`` of what has been generated;
+the memory is ``[B, 2S, d]``: the content of the S sections, then the style repeated S times.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ast_lib.encoders import sinusoidal_positions
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values are computed apart, so that they can be kept."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.project = nn.Linear(width, width)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, L, width)`` to keys and values, each ``(B, heads, L, width / heads)``."""
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        return self._split(key), self._split(value)
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+        """Queries from ``x`` ``(B, Q, width)``; ``causal`` lets query ``i`` see the keys 0..i only (needs Q = L)."""
+        attended = F.scaled_dot_product_attention(self._split(self.query(x)), keys, values, is_causal=causal)
+        return self.project(attended.transpose(1, 2).flatten(2))
+
+
+@dataclasses.dataclass
+class LayerCache:
+    """Keys and values of one layer: of the memory, and of the tokens decoded so far (``(B, heads, length, d)``)."""
+
+    memory_keys: Tensor
+    memory_values: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm layer: causal self-attention, cross-attention to the memory, feed-forward."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
+        self.self_attention = Attention(width, heads)
+        self.cross_attention = Attention(width, heads)
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        """All tokens at once, ``(B, S, width)``, as in training."""
+        normed = self.norm_self(x)
+        x = x + self.self_attention(normed, *self.self_attention.keys_values(normed), causal=True)
+        x = x + self.cross_attention(self.norm_cross(x), *self.cross_attention.keys_values(memory))
+        return x + self.feed(self.norm_feed(x))
+
+    def start(self, memory: Tensor, length: int) -> LayerCache:
+        """An empty cache for up to ``length`` tokens that attend to ``memory``."""
+        keys, values = self.cross_attention.keys_values(memory)
+        room = keys.new_empty(*keys.shape[:2], length, keys.shape[3])
+        return LayerCache(keys, values, room, torch.empty_like(room))
+
+    def extend(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
+        """``(B, n, width)`` tokens at ``position``, ...: equal to :meth:`forward` for these tokens, at the cost of n.
+
+        ``n`` above 1 is only valid at position 0 (the causal mask is square).
+        """
+        end = position + x.shape[1]
+        normed = self.norm_self(x)
+        cache.keys[:, :, position:end], cache.values[:, :, position:end] = self.self_attention.keys_values(normed)
+        x = x + self.self_attention(
+            normed, cache.keys[:, :, :end], cache.values[:, :, :end], causal=position == 0 and end > 1
+        )
+        x = x + self.cross_attention(self.norm_cross(x), cache.memory_keys, cache.memory_values)
+        return x + self.feed(self.norm_feed(x))
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Output of the decoder, each ``(B, S, T, F)``.
+
+    ``magnitude`` is compressed and normalised with the training split's statistics (0 mean, unit deviation per bin);
+    ``cosine`` and ``sine`` point, at any length, in the direction of the phase-advance phasor.
+    """
+
+    magnitude: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+    @property
+    def advance(self) -> Tensor:
+        """The phase advance as complex numbers; only their angle has a meaning."""
+        return torch.complex(self.cosine, self.sine)
+
+
+def join(parts: list[Prediction]) -> Prediction:
+    """Predictions one after the other in time, as float32."""
+    return Prediction(
+        torch.cat([part.magnitude for part in parts], dim=1).float(),
+        torch.cat([part.cosine for part in parts], dim=1).float(),
+        torch.cat([part.sine for part in parts], dim=1).float(),
+    )
+
+
+class Decoder(nn.Module):
+    """Sections from content, style and the sections already generated.
+
+    Args:
+        content_size, style_size: of ``z_content`` per section and of ``z_style``.
+        frames, bins: of a section's STFT magnitude.
+        width, layers, heads: of the Transformer.
+        token_injection: add the section's content and the style to its token, beside the cross-attention.
+    """
+
+    def __init__(
+        self,
+        content_size: int,
+        style_size: int,
+        frames: int,
+        bins: int,
+        width: int,
+        layers: int,
+        heads: int,
+        token_injection: bool,
+    ):
+        super().__init__()
+        self.frames, self.bins, self.width = frames, bins, width
+        self.embed = nn.Linear(frames * bins, width)
+        self.start_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.null_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.content_memory = nn.Linear(content_size, width)
+        self.style_memory = nn.Linear(style_size, width)
+        self.content_token = nn.Linear(content_size, width) if token_injection else None
+        self.style_token = nn.Linear(style_size, width) if token_injection else None
+        self.layers = nn.ModuleList(DecoderLayer(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, width)
+        self.head = nn.Linear(width, 3 * frames * bins)
+        # A small first output: near the mean spectrum, whatever the input.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def memory(self, content: Tensor, style: Tensor) -> Tensor:
+        """``(B, S, content_size)`` and ``(B, style_size)`` to the memory ``(B, 2S, width)``."""
+        sections = content.shape[1]
+        positions = sinusoidal_positions(sections, self.width).to(content)
+        repeated = self.style_memory(style)[:, None].expand(-1, sections, -1)
+        return torch.cat([self.content_memory(content) + positions, repeated], dim=1)
+
+    def _tokens(self, embedded: Tensor, content: Tensor, style: Tensor, position: int) -> Tensor:
+        end = position + embedded.shape[1]
+        tokens = embedded + sinusoidal_positions(end, self.width)[position:].to(embedded)
+        if self.content_token is not None:
+            tokens = tokens + self.content_token(content[:, position:end]) + self.style_token(style)[:, None]
+        return tokens
+
+    def _output(self, x: Tensor) -> Prediction:
+        raw = self.head(F.gelu(self.hidden(self.norm(x))))
+        return Prediction(*(part.unflatten(-1, (self.frames, self.bins)) for part in raw.chunk(3, dim=-1)))
+
+    def forward(self, context: Tensor, keep: Tensor, content: Tensor, style: Tensor) -> Prediction:
+        """All sections at once, given a context for each.
+
+        Args:
+            context: normalised magnitudes ``(B, S, T, F)``; section ``s`` of the output sees sections before ``s``.
+            keep: bool ``(B, S)``; where false the null token stands for that section of the context.
+            content: ``(B, S, content_size)``.
+            style: ``(B, style_size)``.
+        """
+        memory = self.memory(content, style)
+        embedded = self.embed(context.flatten(2))
+        embedded = torch.where(keep[..., None], embedded, self.null_token.to(embedded.dtype))
+        start = self.start_token.to(embedded.dtype).expand(len(embedded), 1, -1)
+        x = self._tokens(torch.cat([start, embedded[:, :-1]], dim=1), content, style, 0)
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self._output(x)
+
+    def generate(self, content: Tensor, style: Tensor, prefix: Tensor | None = None) -> Prediction:
+        """Free-running: each section from the sections generated before it, keys and values kept.
+
+        Args:
+            content: ``(B, S, content_size)``.
+            style: ``(B, style_size)``.
+            prefix: normalised magnitudes ``(B, P, T, F)`` of the first ``P < S`` sections, already generated.
+
+        Returns:
+            The sections ``P..S-1``.
+        """
+        sections = content.shape[1]
+        memory = self.memory(content, style)
+        caches = [layer.start(memory, sections) for layer in self.layers]
+        embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
+        if prefix is not None:
+            embedded = torch.cat([embedded, self.embed(prefix.flatten(2))], dim=1)
+        position, outputs = 0, []
+        while position < sections:
+            x = self._tokens(embedded, content, style, position)
+            for layer, cache in zip(self.layers, caches, strict=True):
+                x = layer.extend(x, cache, position)
+            outputs.append(self._output(x[:, -1:]))
+            position += embedded.shape[1]
+            embedded = self.embed(outputs[-1].magnitude.flatten(2))
+        return join(outputs)

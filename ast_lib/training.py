@@ -1,0 +1,302 @@
+"""Training: alternating generator and discriminator steps over the curriculum, with exact resume.
+
+Chapter: ``notebooks/11_training.md``. A run is a function of its configuration: batch, augmentation and corruption of step
+``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it had never stopped.
+"""
+
+import concurrent.futures
+import copy
+import dataclasses
+import io
+import os
+import pathlib
+import time
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ast_lib import config as configuration
+from ast_lib.augment import corrupt_context, equalise
+from ast_lib.config import Config
+from ast_lib.curriculum import learning_rate_factor, loss_weights, phase_at
+from ast_lib.data import Dataset, build_dataset, stack_audio
+from ast_lib.discriminator import Discriminator
+from ast_lib.errors import AstError
+from ast_lib.files import write_bytes
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
+from ast_lib.losses.contrastive import supervised_info_nce
+from ast_lib.losses.hsic import hsic_biased
+from ast_lib.losses.margin import class_prototypes, prototype_margin
+from ast_lib.losses.phase import phase_advance_loss
+from ast_lib.losses.reconstruction import magnitude_l1
+from ast_lib.metrics import log_spectral_distance
+from ast_lib.model import TransferModel
+from ast_lib.representation import Features
+from ast_lib.transfer import class_style, transfer_batch
+
+STATISTICS_STEP = 10**6  # batches from here on are drawn for statistics and prototypes, never trained on
+STATISTICS_BATCHES = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One training batch on the training device: ``features`` of B clips and their classes ``(B,)``."""
+
+    features: Features
+    labels: Tensor
+
+
+class Trainer:
+    """State of a run: networks, optimisers, moving average, history; :meth:`fit` advances it to the last step.
+
+    Args:
+        config: the complete configuration.
+        dataset: from :func:`ast_lib.data.build_dataset` with the same configuration.
+        accelerator: of lightning-fabric: ``auto``, ``cpu``, ``cuda``.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, accelerator: str = "auto"):
+        self.config, self.dataset = config, dataset
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=config.training.precision)
+        torch.manual_seed(config.training.seed)
+        sizes, training = config.model, config.training
+        model = TransferModel(config)
+        discriminator = Discriminator(
+            sizes.content_size, sizes.style_size, len(config.instruments), sizes.discriminator_width
+        )
+        model.fit_statistics(self._statistics_features(model))
+        self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        options = {"betas": training.betas, "weight_decay": training.weight_decay}
+        self.generator_optimizer = self.fabric.setup_optimizers(
+            torch.optim.AdamW(self.model.parameters(), lr=training.learning_rate, **options)
+        )
+        self.discriminator_optimizer = self.fabric.setup_optimizers(
+            torch.optim.AdamW(self.discriminator.parameters(), lr=training.discriminator_rate, **options)
+        )
+        self.step = 0
+        self.history: list[dict] = []
+
+    def _statistics_features(self, model: TransferModel) -> Features:
+        parts = [
+            model.representation(torch.from_numpy(self.dataset.sampler(STATISTICS_STEP + i)[0]))
+            for i in range(STATISTICS_BATCHES)
+        ]
+        return Features(
+            torch.cat([part.stft_magnitude for part in parts]),
+            torch.cat([part.cqt_magnitude for part in parts]),
+            torch.cat([part.advance for part in parts]),
+        )
+
+    @torch.no_grad()
+    def batch(self, step: int) -> Batch:
+        """Render batch number ``step`` and compute its features."""
+        audio, labels = self.dataset.sampler(step)
+        features = self.model.representation(self.fabric.to_device(torch.from_numpy(audio)))
+        return Batch(features, self.fabric.to_device(torch.from_numpy(labels)))
+
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
+
+        Returns:
+            the losses by name, scalars: ``magnitude``, ``phase``, ``content_energy``, ``contrastive``, ``margin``,
+            ``hsic``, ``adversarial``; and ``z_content`` ``(B, S, content_size)``.
+        """
+        training, constants = self.config.training, self.config.loss
+        random = torch.Generator().manual_seed(training.seed * 10**8 + step)
+        features, labels = batch.features, batch.labels
+        heard = equalise(features, self.config.representation, training.equalisation, random)
+        target = self.model.normalise(features.stft_magnitude)
+        with self.fabric.autocast():
+            content = self.model.content_encoder(self.model.encoder_input(heard))
+            style = self.model.style_encoder(self.model.encoder_input(features))
+            prototypes = class_prototypes(style, labels, len(self.config.instruments))
+            class_style_ = prototypes[labels]
+            with torch.no_grad():
+                nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
+                own = self.model.decoder(target, nothing, content, class_style_).magnitude.float()
+            context, keep = corrupt_context(target, own, training, random)
+            prediction = self.model.decoder(context, keep, content, class_style_)
+            content_logits = self.discriminator.content_logits(content)
+            style_logits = self.discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
+        classes = torch.arange(len(prototypes), device=labels.device)
+        truth = features.stft_magnitude
+        estimate = self.model.denormalise(prediction.magnitude.float())
+        # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
+        weight = truth ** (0.5 / self.config.representation.compression)
+        losses = {
+            "magnitude": magnitude_l1(estimate, truth),
+            "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), features.advance, weight),
+            "content_energy": content.float().square().mean(),
+            "contrastive": supervised_info_nce(style, labels, constants.temperature),
+            "margin": prototype_margin(prototypes, constants.margin, relative=True),
+            "hsic": hsic_biased(style, content.mean(dim=1)),
+            "adversarial": negative_entropy(content_logits)
+            + discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
+        }
+        return losses, content.detach()
+
+    def total_loss(self, losses: dict[str, Tensor], step: int) -> Tensor:
+        """The weighted sum that the generator minimises at a step."""
+        weights = loss_weights(self.config.curriculum, step, self.config.training.steps)
+        constants = self.config.loss
+        reconstruction = (
+            constants.magnitude * losses["magnitude"]
+            + constants.phase * losses["phase"]
+            + constants.content_energy * losses["content_energy"]
+        )
+        rest = sum(weights[name] * losses[name] for name in ("contrastive", "margin", "hsic", "adversarial"))
+        return weights["reconstruction"] * reconstruction + rest
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One generator step, then one discriminator step on the same batch; returns what is logged.
+
+        Raises:
+            AstError: when a loss is not finite, naming it.
+        """
+        training = self.config.training
+        factor = learning_rate_factor(self.step, training.steps, training.warm_up, training.final_rate)
+        self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
+        self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
+
+        losses, content = self.generator_losses(batch, self.step)
+        logged = {name: loss.item() for name, loss in losses.items()}
+        for name, value in logged.items():
+            if value != value or abs(value) == float("inf"):
+                raise AstError(f"training: the loss {name} is {value} at step {self.step}")
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(self.total_loss(losses, self.step))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        self.generator_optimizer.step()
+
+        with self.fabric.autocast():
+            with torch.no_grad():
+                style = self.model.style_encoder(self.model.encoder_input(batch.features))
+                prototypes = class_prototypes(style, batch.labels, len(self.config.instruments))
+            logits = self.discriminator.content_logits(content)
+            style_logits = self.discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
+        classes = torch.arange(len(prototypes), device=batch.labels.device)
+        on_content = discriminator_cross_entropy(logits, batch.labels)
+        on_style = discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes]))
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(on_content + on_style)
+        self.discriminator_optimizer.step()
+
+        with torch.no_grad():
+            # The average forgets its start: its decay grows from 1/11 to ``training.average``.
+            decay = min(training.average, (self.step + 1) / (self.step + 11))
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        return logged | {"discriminator": on_content.item(), "gradient_norm": norm.item(), "learning_rate": factor * training.learning_rate}
+
+    @torch.no_grad()
+    def update_prototypes(self) -> None:
+        """Set the averaged model's prototypes from training clips."""
+        styles, labels = [], []
+        for index in range(STATISTICS_BATCHES):
+            batch = self.batch(STATISTICS_STEP + index)
+            styles.append(self.average.encode_style(batch.features))
+            labels.append(batch.labels)
+        prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.instruments))
+        self.average.prototypes.copy_(prototypes)
+
+    def validate(self) -> dict[str, float]:
+        """LSD in dB of free-running transfer on the validation pieces, magnitudes only, per direction."""
+        self.update_prototypes()
+        result = {}
+        for source in self.config.instruments:
+            for target in self.config.instruments:
+                if source != target:
+                    heard = self.fabric.to_device(stack_audio(self.validation_clips, source))
+                    truth = self.fabric.to_device(stack_audio(self.validation_clips, target))
+                    stft = transfer_batch(self.average, heard, class_style(self.average, target, len(heard)))
+                    distance = log_spectral_distance(stft, self.model.representation.spectrogram(truth))
+                    result[f"lsd_{source}_to_{target}"] = distance.mean().item()
+        return result
+
+    def fit(self, folder: str | os.PathLike | None = None, progress: bool = True) -> TransferModel:
+        """Train to the last step and return the averaged model.
+
+        Args:
+            folder: where ``state.pt`` (to resume from) and ``history.csv`` are written at every validation; an
+                existing ``state.pt`` of the same configuration is continued.
+            progress: show a bar with the time left.
+
+        Raises:
+            AstError: a state of another configuration, or a loss that is not finite.
+        """
+        training = self.config.training
+        folder = pathlib.Path(folder) if folder else None
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.resume(folder / "state.pt")
+        self.validation_clips = self.dataset.held_out("validation")
+        start = time.perf_counter()
+        # One thread renders the next batch while this one trains: FluidSynth works outside Python's lock.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            upcoming = pool.submit(self.batch, self.step)
+            for step in tqdm(
+                range(self.step, training.steps), initial=self.step, total=training.steps, disable=not progress,
+                desc="training", unit="step", mininterval=5,
+            ):
+                batch = upcoming.result()
+                last = step == training.steps - 1
+                validating = last or (step + 1) % training.validate_every == 0
+                # The synth must not be used from two threads, so nothing is rendered ahead across a validation.
+                if not validating:
+                    upcoming = pool.submit(self.batch, step + 1)
+                row = self.train_step(batch)
+                phase = self.config.curriculum[phase_at(self.config.curriculum, step, training.steps)].name
+                row = {"step": step, "curriculum": phase, "seconds": time.perf_counter() - start, **row}
+                self.step = step + 1
+                if validating:
+                    row |= self.validate()
+                self.history.append(row)
+                if validating and folder:
+                    self.save(folder)
+                if validating and not last:
+                    upcoming = pool.submit(self.batch, step + 1)
+        return self.average
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Write ``history.csv`` and ``state.pt``, each whole or not at all."""
+        state = {
+            "config": configuration.to_dict(self.config),
+            "step": self.step,
+            "history": self.history,
+            **{name: getattr(self, name).state_dict() for name in self._stateful},
+        }
+        write_bytes(folder / "history.csv", self.frame().to_csv(index=False).encode())
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_bytes(folder / "state.pt", buffer.getvalue())
+
+    _stateful = ("model", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
+
+    def resume(self, path: pathlib.Path) -> None:
+        """Continue from a state written by :meth:`save`; a missing file means a new run.
+
+        Raises:
+            AstError: when the state belongs to another configuration.
+        """
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        if state["config"] != configuration.to_dict(self.config):
+            raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
+        for name in self._stateful:
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.history = state["step"], state["history"]
+
+    def frame(self) -> pd.DataFrame:
+        """The history: one row a step with every unweighted loss, and the transfer metric where it was measured."""
+        return pd.DataFrame(self.history)
+
+
+def train(config: Config, cache: str | os.PathLike, folder: str | os.PathLike | None = None) -> Trainer:
+    """Build the data and train: the whole run in one call."""
+    trainer = Trainer(config, build_dataset(config, cache))
+    trainer.fit(folder)
+    return trainer
