@@ -35,7 +35,7 @@ class Record:
         value: mean, finite.
         std: sample standard deviation over the ``n`` values; 0 for one value.
         n: number of values behind the mean, at least 1.
-        unit: ``dB``, ``s``, ...; empty for a plain number.
+        unit: ``dB``, ``s``, ...; ``1`` for a plain number.
         profile: ``smoke``, ``quick``, ``full``, or ``paper`` for numbers as published.
         weights: name of the weights; ``none`` where nothing was learnt.
         seed: of the run.
@@ -202,7 +202,7 @@ def to_frame(records: Iterable[Record], column: str = "value") -> pd.DataFrame:
     index = ["task", "system", *varying]
     rows = [
         {name: getattr(record, name) for name in index}
-        | {"metric": f"{record.metric} [{record.unit}]" if record.unit else record.metric}
+        | {"metric": f"{record.metric} [{record.unit}]" if record.unit not in ("", "1") else record.metric}
         | {column: getattr(record, column)}
         for record in records
     ]

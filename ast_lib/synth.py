@@ -1,7 +1,8 @@
 """Notes to sound with FluidSynth and a General-MIDI soundfont, reverb and chorus off.
 
 Chapter: ``notebooks/02_dataset.md``. The default soundfont is TimGM6mb, which ships inside the ``pretty_midi`` wheel,
-so nothing is downloaded. Rendering three seconds takes about three milliseconds.
+so nothing is downloaded. Rendering three seconds takes about three milliseconds. Every
+key of the piano (MIDI 21 to 108) and of the violin up to G7 (55 to 103) is within 0.15 semitone of its pitch.
 """
 
 import ctypes

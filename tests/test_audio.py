@@ -178,6 +178,19 @@ def test_silence_is_refused_unless_allowed(tmp_path):
     assert audio.load(tmp_path / "c.wav") == pytest.approx(1e-3 * sine(), abs=1e-7)
 
 
+def test_audio_in_memory_is_checked_by_the_same_rules():
+    assert audio.check("source", sine()) == pytest.approx(sine())
+    for wrong, message in [
+        (np.zeros((2, 5)), r"source: found audio of shape \(2, 5\)"),
+        (np.zeros(0), r"source: found audio of shape \(0,\)"),
+        (np.array([0.1, np.nan]), "source: found 1 samples that are NaN or infinite"),
+        (np.full(5, 5e-5), "source: found silence"),
+    ]:
+        with pytest.raises(AstError, match=message):
+            audio.check("source", wrong)
+    assert len(audio.check("source", np.zeros(5), allow_silence=True)) == 5
+
+
 def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
     path = audio.save(tmp_path / "a.wav", sine())
     data = path.read_bytes()

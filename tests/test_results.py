@@ -107,7 +107,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
     records = [
         record(),
         record(system="source_copy", value=18.6, weights="none"),
-        record(metric="chroma_cosine", unit=""),
+        record(metric="chroma_cosine", unit="1"),
     ]
     path = results.write(tmp_path / "new" / "15_listening.json", records)
     assert results.read(path) == sorted(records, key=lambda r: r.key)
@@ -205,7 +205,7 @@ def test_the_table_has_tasks_and_systems_down_and_metrics_across():
     records = [
         record(),
         record(task="violin_to_piano", value=9.1),
-        record(metric="chroma_cosine", unit="", value=0.88, std=0.0321),
+        record(metric="chroma_cosine", unit="1", value=0.88, std=0.0321),
         record(system="ceiling", value=2.1),
     ]
     table = results.to_frame(records)
