@@ -1,0 +1,68 @@
+# Two commands: `make book` (environment, chapters executed in order, static site) and `make test`.
+# PROFILE is smoke, quick or full. `make help` lists the rest.
+
+PROFILE ?= quick
+PORT ?= 8000
+
+# An active conda environment (other than base) is used as it is, else .venv is made. `make PYTHON=...` uses that
+# interpreter and installs nothing.
+ifeq ($(origin PYTHON),command line)
+ENVIRONMENT :=
+else ifneq ($(and $(CONDA_PREFIX),$(filter-out base,$(CONDA_DEFAULT_ENV))),)
+PYTHON := $(CONDA_PREFIX)/bin/python
+ENVIRONMENT := $(CONDA_PREFIX)/.ast-companion-installed
+else
+PYTHON := .venv/bin/python
+ENVIRONMENT := .venv/.ast-companion-installed
+endif
+
+.PHONY: help book test lint format chapter publish serve clean environment fluidsynth
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make book [PROFILE=quick]        environment, executed chapters and the site in build/PROFILE/html'
+	@echo 'make test [ARGS="-k build"]      all tests'
+	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
+	@echo 'make lint | make format          check, or mend, the style of the code'
+	@echo 'make serve [PORT=8000]           look at the built site in a browser'
+	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'
+	@echo 'make clean                       remove everything that was built (not the environment)'
+
+book: fluidsynth
+	$(PYTHON) tools/execute_chapter.py --profile $(PROFILE)
+	$(PYTHON) tools/build_site.py --profile $(PROFILE)
+
+test: fluidsynth
+	$(PYTHON) -m pytest $(ARGS)
+
+lint: environment
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+format: environment
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+chapter: fluidsynth
+	$(PYTHON) tools/execute_chapter.py --profile $(PROFILE) $(PARAMS) $(CHAPTER)
+
+publish: environment
+	@mkdir -p results
+	cp build/$(PROFILE)/results/*.json results/
+	$(PYTHON) tools/readme_figures.py
+
+serve: environment
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory build/$(PROFILE)/html $(PORT)
+
+clean:
+	rm -rf build
+
+environment: $(ENVIRONMENT)
+
+fluidsynth: environment
+	@tools/fluidsynth.sh $(PYTHON)
+
+$(ENVIRONMENT): pyproject.toml requirements.lock
+	tools/environment.sh $(PYTHON)
+	$(PYTHON) -m pip install -c requirements.lock -e '.[book,test]'
+	@touch $@

@@ -1,0 +1,424 @@
+"""The build: which chapters execute and why, parameters, failures, and the assembled site."""
+
+import json
+import os
+import shutil
+
+import nbformat
+import pytest
+
+import build_site
+import chapter_dependencies
+import execute_chapter
+from chapter_dependencies import BuildError, input_files, library_files, read_chapters
+from execute_chapter import check_parameters, typed_value
+
+CHAPTER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+ast:
+  needs: {needs}
+---
+
+# {title}
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+profile = "quick"  # where results go
+steps = 5
+output = ""
+rate = 0.5
+names = ["piano"]
+```
+
+```{{code-cell}} ipython3
+{code}
+```
+"""
+WRITE = """
+import pathlib
+folder = pathlib.Path("build") / profile / "results"
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "{name}.json").write_text(f"[{{steps}}]")
+print("steps", steps)
+"""
+
+
+def add_chapter(root, name, code, needs=()):
+    text = CHAPTER.format(title=name, needs=list(needs), code=code + WRITE.format(name=name))
+    (root / "notebooks" / f"{name}.md").write_text(text)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A small book: 02 uses a.py, which uses b.py; 11 uses c.py inside a function; 15 needs 11."""
+    for folder in ("notebooks", "ast_lib", "weights"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "requirements.lock").write_text("numpy==2.0\n")
+    (tmp_path / "ast_lib" / "__init__.py").write_text("")
+    (tmp_path / "ast_lib" / "a.py").write_text("from ast_lib.b import value\n")
+    (tmp_path / "ast_lib" / "b.py").write_text("value = 1\n")
+    (tmp_path / "ast_lib" / "c.py").write_text("")
+    add_chapter(tmp_path, "02_dataset", "from ast_lib import a")
+    add_chapter(tmp_path, "11_training", "def late():\n    import ast_lib.c\n")
+    add_chapter(tmp_path, "15_listening", "", needs=["11_training"])
+    return tmp_path
+
+
+@pytest.fixture
+def build(repository, monkeypatch, capsys):
+    """Run the tool on the small book with a stand-in for papermill; the value is (exit code, stdout lines, stderr)."""
+
+    def run(root, chapter, parameters, target):
+        results = target.parent.parent / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        (results / f"{chapter.name}.json").write_text("[]")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        notebook = nbformat.from_dict(chapter.notebook)
+        for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+            cell.outputs = [nbformat.v4.new_output("stream", text=f"output {number}")]
+            cell.execution_count = number
+        return notebook
+
+    monkeypatch.setattr(execute_chapter, "run", run)
+
+    def call(*arguments):
+        code = execute_chapter.main(["--root", str(repository), *arguments])
+        captured = capsys.readouterr()
+        lines = [line for line in captured.out.splitlines() if not line.endswith("done in 0 s")]
+        return code, lines, captured.err
+
+    return call
+
+
+UP_TO_DATE = ["02_dataset: up to date", "11_training: up to date", "15_listening: up to date"]
+
+
+def test_the_first_build_executes_everything_and_the_second_nothing(build):
+    assert build() == (
+        0,
+        [f"{line.split(':')[0]}: runs, because it has not been executed yet" for line in UP_TO_DATE],
+        "",
+    )
+    assert build() == (0, UP_TO_DATE, "")
+
+
+def test_a_touched_file_executes_nothing(build, repository):
+    build()
+    for path in [
+        *repository.glob("ast_lib/*.py"),
+        *repository.glob("notebooks/*.md"),
+        repository / "requirements.lock",
+    ]:
+        os.utime(path, (2_000_000_000, 2_000_000_000))
+    assert build()[1] == UP_TO_DATE
+
+
+def test_a_library_file_executes_only_the_chapters_that_use_it_and_those_that_need_them(build, repository):
+    build()
+    (repository / "ast_lib" / "b.py").write_text("value = 2\n")
+    assert build()[1] == ["02_dataset: runs, because ast_lib/b.py changed", *UP_TO_DATE[1:]]
+    (repository / "ast_lib" / "c.py").write_text("x = 1\n")
+    assert build()[1] == [
+        UP_TO_DATE[0],
+        "11_training: runs, because ast_lib/c.py changed",
+        "15_listening: runs, because chapter 11_training ran again",
+    ]
+    assert build()[1] == UP_TO_DATE
+
+
+def test_a_new_import_inside_the_library_is_followed(build, repository):
+    build()
+    (repository / "ast_lib" / "a.py").write_text("from . import c\n")
+    reason = "ast_lib/a.py changed, ast_lib/c.py is new among its inputs, ast_lib/b.py is no longer among its inputs"
+    assert build()[1] == [f"02_dataset: runs, because {reason}", *UP_TO_DATE[1:]]
+
+
+def test_the_lock_executes_everything(build, repository):
+    build()
+    (repository / "requirements.lock").write_text("numpy==2.1\n")
+    assert all(line.endswith("requirements.lock changed") for line in build()[1][:2])
+
+
+def test_prose_is_renewed_without_execution_and_keeps_the_outputs(build, repository):
+    build()
+    source = repository / "notebooks" / "11_training.md"
+    source.write_text(source.read_text().replace("# 11_training", "# A better title\n\nAnd a paragraph."))
+    assert build()[1] == [UP_TO_DATE[0], "11_training: its prose is renewed, the rest is up to date", UP_TO_DATE[2]]
+    executed = nbformat.read(repository / "build/quick/notebooks/11_training.ipynb", as_version=4)
+    assert "A better title" in executed.cells[0].source
+    assert [cell.outputs[0].text for cell in executed.cells if cell.cell_type == "code"] == ["output 0", "output 1"]
+    assert build()[1] == UP_TO_DATE
+
+
+def test_code_of_a_chapter_executes_it(build, repository):
+    build()
+    source = repository / "notebooks" / "02_dataset.md"
+    source.write_text(source.read_text().replace("steps = 5", "steps = 6"))
+    assert build()[1] == ["02_dataset: runs, because notebooks/02_dataset.md (its code) changed", *UP_TO_DATE[1:]]
+
+
+def test_a_missing_or_foreign_product_executes_its_chapter(build, repository):
+    build()
+    product = repository / "build/quick/results/02_dataset.json"
+    product.unlink()
+    assert build()[1][0] == "02_dataset: runs, because its product results/02_dataset.json is missing"
+    product.write_text("[1]")
+    assert (
+        build()[1][0] == "02_dataset: runs, because its product results/02_dataset.json was changed by something else"
+    )
+    assert build()[1] == UP_TO_DATE
+
+
+def test_profiles_are_built_side_by_side(build, repository):
+    build()
+    assert build("--profile", "smoke")[1][0] == "02_dataset: runs, because it has not been executed yet"
+    assert build()[1] == UP_TO_DATE
+
+
+def test_a_parameter_executes_and_its_absence_executes_again(build):
+    build()
+    assert build("02_dataset", "-p", "steps", "7")[1] == [
+        "02_dataset: runs, because parameter steps is 7, was its default"
+    ]
+    assert build("02_dataset", "-p", "steps", "7")[1] == ["02_dataset: up to date"]
+    assert build()[1][0] == "02_dataset: runs, because parameter steps is its default, was 7"
+
+
+def test_a_variant_with_its_own_folder_leaves_the_book_alone(build, repository):
+    build()
+    given = ("02_dataset", "-p", "steps", "7", "-p", "output", "build/variant")
+    assert build(*given)[1] == ["02_dataset: runs, because it has not been executed yet"]
+    assert (repository / "build" / "variant" / "notebooks" / "02_dataset.ipynb").is_file()
+    assert build(*given)[1] == ["02_dataset: up to date"]
+    assert build()[1] == UP_TO_DATE
+
+
+def test_a_profile_given_as_a_parameter_is_the_profile(build, repository):
+    build("15_listening", "-p", "profile", "smoke")
+    assert sorted(path.name for path in (repository / "build/smoke/notebooks").iterdir()) == [
+        "11_training.ipynb",
+        "15_listening.ipynb",
+    ]
+    assert not (repository / "build" / "quick").exists()
+
+
+def test_one_chapter_executes_with_those_it_needs(build):
+    assert [line.split(":")[0] for line in build("15_listening")[1]] == ["11_training", "15_listening"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["11_training", "-p", "step", "7"], "no parameter 'step', accepted are profile, steps, output, rate, names"),
+        (["11_training", "-p", "steps", "many"], "parameter steps is 'many' (str), accepted is int"),
+        (["11_training", "-p", "steps", "1.5"], "parameter steps is 1.5 (float), accepted is int"),
+        (["11_training", "-p", "steps", "true"], "parameter steps is True (bool), accepted is int"),
+        (["11_training", "-p", "names", "piano"], "parameter names is 'piano' (str), accepted is list"),
+        (["12_nothing"], "chapter: found '12_nothing', accepted are 02_dataset, 11_training, 15_listening"),
+        (["-p", "steps", "1"], "parameters are for one chapter, found 0 named"),
+        (["--profile", "../x"], "profile: found '../x'"),
+    ],
+)
+def test_a_wrong_argument_stops_with_one_message_before_anything_runs(build, repository, arguments, message):
+    code, lines, error = build(*arguments)
+    assert (code, lines) == (1, [])
+    assert message in error and error.count("\n") == 1
+    assert not (repository / "build").exists()
+
+
+def test_values_are_read_as_the_default_suggests():
+    assert typed_value("12", "text") == "12"
+    assert typed_value("1e-3", 0.5) == 0.001
+    assert typed_value("[1, 'a']", []) == [1, "a"]
+    assert typed_value("null", 3) is None
+
+
+def test_a_whole_number_will_do_for_a_fractional_one_and_defaults_are_not_passed_on(repository):
+    chapter = read_chapters(repository)["11_training"]
+    assert check_parameters(chapter, {"rate": 2, "steps": 5, "profile": "smoke"}) == {"rate": 2, "profile": "smoke"}
+
+
+def test_a_chapter_without_parameters_is_named(repository):
+    path = repository / "notebooks" / "11_training.md"
+    path.write_text(path.read_text().replace(":tags: [parameters]\n", ""))
+    with pytest.raises(BuildError, match="11_training: found 0 cells tagged 'parameters'"):
+        check_parameters(read_chapters(repository)["11_training"], {})
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [("[15_listening]", "needs '15_listening'; accepted are the chapters before it"), ("11", "accepted is a list")],
+)
+def test_a_wrong_header_is_named(repository, needs, message):
+    path = repository / "notebooks" / "02_dataset.md"
+    path.write_text(path.read_text().replace("needs: []", f"needs: {needs}"))
+    with pytest.raises(BuildError, match=message):
+        read_chapters(repository)
+
+
+def names(paths, root):
+    return [str(path.relative_to(root)) for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("code", "files"),
+    [
+        ("import ast_lib.c as c", ["c"]),
+        ("from ast_lib import a", ["a", "b"]),
+        ("if True:\n    from ast_lib.b import value", ["b"]),
+        ("%matplotlib inline\nimport ast_lib.c\n!ls", ["c"]),
+        ("%%time\nimport ast_lib.c", ["c"]),
+        ("%%bash\nimport is not Python here", None),
+        ('command = ["python", "-m", "ast_lib.b"]', ["b"]),
+        ("import numpy", None),
+    ],
+)
+def test_imports_of_a_chapter_are_found(repository, code, files):
+    add_chapter(repository, "03_other", code)
+    found = library_files(repository, read_chapters(repository)["03_other"])
+    wanted = [] if files is None else ["ast_lib/__init__.py", *(f"ast_lib/{name}.py" for name in files)]
+    assert names(found, repository) == wanted
+
+
+def test_a_packages_files_and_its_main_module_are_found(repository):
+    (repository / "ast_lib" / "losses").mkdir()
+    (repository / "ast_lib" / "losses" / "__init__.py").write_text("from .hsic import hsic\nfrom ..c import x\n")
+    (repository / "ast_lib" / "losses" / "hsic.py").write_text("")
+    (repository / "ast_lib" / "__main__.py").write_text("")
+    add_chapter(repository, "03_other", "from ast_lib.losses import hsic\n!python -m ast_lib transfer x")
+    wanted = ["__init__", "__main__", "c", "losses/__init__", "losses/hsic"]
+    found = library_files(repository, read_chapters(repository)["03_other"])
+    assert names(found, repository) == [f"ast_lib/{name}.py" for name in wanted]
+
+
+def test_code_that_is_not_python_is_named_with_its_cell(repository):
+    add_chapter(repository, "03_other", "x = (")
+    with pytest.raises(BuildError, match="notebooks/03_other.md: code cell 2, line 1"):
+        library_files(repository, read_chapters(repository)["03_other"])
+
+
+def test_published_weights_and_named_files_are_inputs(repository):
+    (repository / "weights" / "full.safetensors").write_bytes(b"1")
+    (repository / "results").mkdir()
+    (repository / "results" / "a.json").write_text("[]")
+    add_chapter(repository, "03_other", "from ast_lib.c import published_weights")
+    path = repository / "notebooks" / "03_other.md"
+    path.write_text(path.read_text().replace("needs: []", "files: ['results/*.json']"))
+    found = names(input_files(repository, read_chapters(repository)["03_other"]), repository)
+    assert found[2:] == ["requirements.lock", "weights/full.safetensors", "results/a.json"]
+    path.write_text(path.read_text().replace("results/*.json", "results/b.json"))
+    with pytest.raises(BuildError, match="name results/b.json"):
+        input_files(repository, read_chapters(repository)["03_other"])
+
+
+def test_the_list_of_dependencies_is_printed(repository, capsys):
+    assert chapter_dependencies.main(["--root", str(repository), "15_listening"]) == 0
+    assert capsys.readouterr().out == "15_listening: 11_training requirements.lock\n"
+    assert chapter_dependencies.main(["--root", str(repository), "nothing"]) == 1
+
+
+def test_papermill_executes_with_parameters_from_the_root_of_the_repository(repository, capsys):
+    assert execute_chapter.main(["--root", str(repository), "02_dataset", "-p", "steps", "7"]) == 0
+    folder = repository / "build" / "quick" / "notebooks"
+    assert (repository / "build/quick/results/02_dataset.json").read_text() == "[7]"
+    assert [path.name for path in folder.iterdir()] == ["02_dataset.ipynb"]
+    executed = nbformat.read(folder / "02_dataset.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "steps 7\n"
+    assert str(repository) not in json.dumps(executed)
+    assert list(executed.metadata["ast_build"]["products"]) == ["results/02_dataset.json"]
+
+
+def test_a_failing_chapter_leaves_a_readable_notebook_and_no_output(repository, capsys):
+    add_chapter(repository, "02_dataset", "print('so far')\nraise ValueError('no such bin')")
+    assert execute_chapter.main(["--root", str(repository)]) == 1
+    captured = capsys.readouterr()
+    folder = repository / "build" / "quick" / "notebooks"
+    assert [path.name for path in folder.iterdir()] == ["02_dataset.failed.ipynb"]
+    assert "ValueError: no such bin" in captured.err and "02_dataset.failed.ipynb" in captured.err
+    # The chapters after it were not tried.
+    assert "11_training" not in captured.out
+    outputs = nbformat.read(folder / "02_dataset.failed.ipynb", as_version=4).cells[-1].outputs
+    assert [output.output_type for output in outputs] == ["stream", "error"]
+    assert outputs[0].text == "so far\n"
+    # Once mended, nothing of the failure is left.
+    add_chapter(repository, "02_dataset", "")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+    assert [path.name for path in folder.iterdir()] == ["02_dataset.ipynb"]
+
+
+def test_a_kernel_that_dies_is_reported(repository, capsys):
+    add_chapter(repository, "02_dataset", "import os\nos._exit(1)")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 1
+    assert "02_dataset: failed" in capsys.readouterr().err
+    folder = repository / "build" / "quick" / "notebooks"
+    assert [path.name for path in folder.iterdir()] == ["02_dataset.failed.ipynb"]
+
+
+TOC = """format: jb-book
+root: book/intro
+parts:
+  - caption: Chapters
+    chapters:
+      - file: notebooks/02_dataset
+"""
+INTRO = """# Intro
+
+See {doc}`../notebooks/02_dataset`, [the code](../ast_lib/a.py), {cite}`vaswani2017attention`.
+
+$$ x $$ (x)
+
+```{bibliography}
+```
+"""
+
+
+@pytest.fixture
+def site(build, repository, root):
+    """The small book with pages, built as far as executed notebooks."""
+    shutil.copy(root / "_config.yml", repository)
+    (repository / "_toc.yml").write_text(TOC)
+    (repository / "book").mkdir()
+    shutil.copy(root / "book" / "references.bib", repository / "book")
+    shutil.copytree(root / "book" / "_static", repository / "book" / "_static")
+    (repository / "book" / "intro.md").write_text(INTRO)
+    (repository / "build/quick/audio").mkdir(parents=True)
+    (repository / "build/quick/audio/a.ogg").write_bytes(b"OggS")
+    build()
+    return repository
+
+
+def test_the_site_is_built_once_and_again_after_a_change(site, capsys):
+    assert build_site.main(["--root", str(site)]) == 0
+    html = site / "build" / "quick" / "html"
+    assert capsys.readouterr().out.endswith(f"The book is at {html / 'index.html'}\n")
+    assert (html / "audio" / "a.ogg").read_bytes() == b"OggS"
+    assert (html / "_static" / "custom.css").is_file() and (html / "_static/mathjax/tex-chtml.js").is_file()
+    assert "../_static/mathjax/tex-chtml.js" in (html / "book" / "intro.html").read_text()
+    assert "output 0" in (html / "notebooks" / "02_dataset.html").read_text()
+    build_site.main(["--root", str(site)])
+    assert capsys.readouterr().out.splitlines()[0] == "site: up to date"
+    # A warning is an error, says what changed, and leaves the site that there was.
+    (site / "book" / "intro.md").write_text("# Intro\n\n{cite}`nobody1900nothing`\n")
+    assert build_site.main(["--root", str(site)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("site: built again, because book/intro.md changed")
+    assert "build_site: Jupyter Book ended with errors or warnings" in captured.err
+    assert "vaswani" in (html / "book" / "intro.html").read_text().lower()
+    # The same warning stops the next build as well.
+    assert build_site.main(["--root", str(site)]) == 1
+
+
+def test_a_listed_page_that_is_missing_is_named(site, capsys):
+    (site / "build/quick/notebooks/02_dataset.ipynb").unlink()
+    assert build_site.main(["--root", str(site)]) == 1
+    assert "_toc.yml: notebooks/02_dataset has not been executed" in capsys.readouterr().err
+    (site / "_toc.yml").write_text("format: jb-book\nroot: book/nothing\n")
+    assert build_site.main(["--root", str(site)]) == 1
+    assert "_toc.yml: there is no page book/nothing.md" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""Build the static site from executed chapters and prose pages: ``python tools/build_site.py [--profile quick]``.
+
+``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` (for links to the
+code) and the executed notebooks of the profile; Jupyter Book makes ``build/<profile>/html`` of it, execution off,
+warnings as errors. A page finds its audio at ``../audio/NAME``, which is true of the executed notebook in Jupyter as
+well as of the site. Nothing is done when the content of all these files is that of the last successful build.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import yaml
+
+from chapter_dependencies import ROOT, BuildError, file_digest
+
+ASSEMBLED = ("book", "ast_lib")
+IGNORED = shutil.ignore_patterns("__pycache__", ".*")
+
+
+def pages(toc: str) -> list[str]:
+    """Every page that a table of contents (YAML text) lists, without suffix, root first."""
+    found = []
+
+    def collect(entry: dict) -> None:
+        found.extend(entry[key] for key in ("root", "file") if key in entry)
+        for key in ("parts", "chapters", "sections"):
+            for inner in entry.get(key, []):
+                collect(inner)
+
+    collect(yaml.safe_load(toc))
+    return found
+
+
+def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
+    """Digest of every file that decides what the site looks like."""
+    files = [root / "_config.yml", root / "_toc.yml", root / "requirements.lock", pathlib.Path(__file__)]
+    for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
+        files += sorted(p for p in folder.rglob("*") if p.is_file() and not any(x[0] in "._" for x in p.parts[-2:-1]))
+    kept = (path for path in files if path.is_file() and path.name[0] != "." and "failed" not in path.suffixes)
+    return {os.path.relpath(path, root): file_digest(path) for path in kept}
+
+
+def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> None:
+    """Lay out the source of the site in an empty folder.
+
+    Raises:
+        BuildError: when the table of contents lists a page that does not exist or a chapter that has not been executed.
+    """
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(root / name, site)
+    for name in ASSEMBLED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, site / name, ignore=IGNORED)
+    # Jupyter Book reads style sheets from _static beside the configuration.
+    if (site / "book" / "_static").is_dir():
+        (site / "book" / "_static").rename(site / "_static")
+    (site / "notebooks").mkdir()
+    for page in pages((root / "_toc.yml").read_text(encoding="utf-8")):
+        if page.startswith("notebooks/"):
+            executed = built / f"{page}.ipynb"
+            if not executed.is_file():
+                raise BuildError(f"_toc.yml: {page} has not been executed (no {os.path.relpath(executed, root)})")
+            shutil.copy(executed, site / "notebooks")
+        elif not any((site / page).with_suffix(suffix).is_file() for suffix in (".md", ".rst", ".ipynb")):
+            raise BuildError(f"_toc.yml: there is no page {page}.md")
+
+
+def build(root: pathlib.Path, profile: str) -> pathlib.Path:
+    """Bring the site of a profile up to date and return the path of its first page.
+
+    Raises:
+        BuildError: when a page is missing or Jupyter Book ends with an error or a warning.
+    """
+    built = root / "build" / profile
+    html, stamp, work = built / "html", built / "site.json", built / ".jupyter-book"
+    index = html / "index.html"
+    digests = site_digests(root, built)
+    if index.is_file() and stamp.is_file():
+        last = json.loads(stamp.read_text(encoding="utf-8"))
+        changed = sorted(name for name in {*digests, *last} if digests.get(name) != last.get(name))
+        if not changed:
+            print("site: up to date")
+            return index
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        print(f"site: built again, because {', '.join(changed[:3])}{more} changed", flush=True)
+    assemble(root, built, built / "site")
+    # Always from nothing: an incremental build would not repeat the warnings of pages that did not change.
+    shutil.rmtree(work, ignore_errors=True)
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    options = ["build", str(built / "site"), "--path-output", str(work), "--all", "-W", "-n", "--keep-going", "-q"]
+    if subprocess.run([*jupyter_book, *options], cwd=root).returncode != 0:
+        raise BuildError("Jupyter Book ended with errors or warnings (above)")
+    made = work / "_build" / "html"
+    if (built / "audio").is_dir():
+        shutil.copytree(built / "audio", made / "audio", dirs_exist_ok=True)
+    # GitHub Pages must not hide folders whose names begin with an underscore.
+    (made / ".nojekyll").touch()
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(html, ignore_errors=True)
+    os.replace(made, html)
+    shutil.rmtree(work)
+    temporary = stamp.with_suffix(".tmp")
+    temporary.write_text(json.dumps(digests, indent=1), encoding="utf-8")
+    os.replace(temporary, stamp)
+    return index
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Build the static site from the executed chapters.")
+    parser.add_argument("--profile", default="quick", help="smoke, quick (default) or full")
+    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="root of the repository")
+    options = parser.parse_args(arguments)
+    try:
+        index = build(options.root.resolve(), options.profile)
+    except BuildError as error:
+        print(f"build_site: {error}", file=sys.stderr)
+        return 1
+    print(f"The book is at {index}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

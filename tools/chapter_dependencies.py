@@ -1,0 +1,193 @@
+"""What a chapter's results depend on, found by reading the chapter and the library and never by running them.
+
+``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST, jupytext).
+Its inputs are its code, the files of ``ast_lib`` that its code imports (directly or through another file of it),
+``requirements.lock``, the published weights where its text mentions ``published_weights``, and what its header names::
+
+    ast:
+      needs: [02_dataset]       # earlier chapters whose products it reads
+      files: [results/*.json]   # other files that it reads, as patterns from the root of the repository
+"""
+
+import argparse
+import ast
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import sys
+
+import jupytext
+from nbformat import NotebookNode
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LIBRARY = "ast_lib"
+
+
+class BuildError(Exception):
+    """A reason why the book cannot be built, in one sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chapter:
+    """One chapter as written: ``needs`` are names of earlier chapters, ``files`` patterns of other files it reads."""
+
+    name: str
+    path: pathlib.Path
+    notebook: NotebookNode
+    needs: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def code(self) -> list[str]:
+        """Sources of the code cells, in order."""
+        return [cell.source for cell in self.notebook.cells if cell.cell_type == "code"]
+
+
+def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
+    """All chapters of ``root/notebooks`` by name, in reading order.
+
+    Raises:
+        BuildError: when there is none, or a header's ``ast`` entry is wrong.
+    """
+    chapters: dict[str, Chapter] = {}
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.md")):
+        notebook = jupytext.read(path)
+        header = notebook.metadata.get("ast", {})
+        where = path.relative_to(root)
+        if not isinstance(header, dict) or not set(header) <= {"needs", "files"}:
+            raise BuildError(f"{where}: in the header, 'ast' is {header!r}; accepted are the keys needs and files")
+        for key, value in header.items():
+            if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+                raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a list of names")
+        for need in header.get("needs", []):
+            if need not in chapters:
+                raise BuildError(f"{where}: needs {need!r}; accepted are the chapters before it: {', '.join(chapters)}")
+        chapters[path.stem] = Chapter(
+            path.stem, path, notebook, tuple(header.get("needs", [])), tuple(header.get("files", []))
+        )
+    if not chapters:
+        raise BuildError(f"{root / 'notebooks'}: no chapter NN_name.md found")
+    return chapters
+
+
+def digest(content: bytes) -> str:
+    """Short SHA-256 of some bytes, as text."""
+    return hashlib.sha256(content).hexdigest()[:20]
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """Short SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:20]
+
+
+def code_digest(notebook: NotebookNode) -> str:
+    """Digest of what executes in a notebook: the code cells and which of them holds the parameters, not the prose."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return digest(json.dumps([[c.source, "parameters" in c.metadata.get("tags", [])] for c in cells]).encode())
+
+
+def plain_python(cell: str) -> str:
+    """A cell's Python without IPython's magics and shell lines; empty where the cell is in another language."""
+    lines = cell.splitlines()
+    if lines and lines[0].startswith("%%") and lines[0].split()[0] not in ("%%time", "%%timeit", "%%capture"):
+        return ""
+    return "\n".join("" if re.match(r"%|!", line) else re.sub(r"^(\s+)[%!].*", r"\1pass", line) for line in lines)
+
+
+def imported_names(source: str, where: str, package: str = "") -> set[str]:
+    """Dotted names that Python source imports, at any depth; ``package`` resolves relative imports.
+
+    ``from a import b`` gives both ``a`` and ``a.b``, since ``b`` may be a module.
+
+    Raises:
+        BuildError: when the source is not Python.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise BuildError(f"{where}, line {error.lineno}: {error.msg}") from error
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names.add(base)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return names
+
+
+def module_files(root: pathlib.Path, name: str) -> list[pathlib.Path]:
+    """Files that importing a dotted name of the library executes: the module and the packages above it."""
+    parts = name.split(".")
+    if parts[0] != LIBRARY:
+        return []
+    packages = [root.joinpath(*parts[:count], "__init__.py") for count in range(1, len(parts) + 1)]
+    return [path for path in (*packages, root.joinpath(*parts).with_suffix(".py")) if path.is_file()]
+
+
+def library_files(root: pathlib.Path, chapter: Chapter) -> list[pathlib.Path]:
+    """Files of the library that a chapter's code uses, directly or through one another, sorted.
+
+    ``python -m ast_lib`` in a code cell counts as an import of ``ast_lib.__main__``.
+    """
+    names: set[str] = set()
+    for number, cell in enumerate(chapter.code, start=1):
+        names |= imported_names(plain_python(cell), f"{chapter.path.relative_to(root)}: code cell {number}")
+        for run in re.findall(rf"-m[\"',\s]+({LIBRARY}(?:\.\w+)*)", cell):
+            names |= {run, f"{run}.__main__"}
+    found: set[pathlib.Path] = set()
+    waiting = [path for name in names for path in module_files(root, name)]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        package = ".".join(path.relative_to(root).parent.parts)
+        inner = imported_names(path.read_text(encoding="utf-8"), str(path.relative_to(root)), package)
+        waiting.extend(file for name in inner for file in module_files(root, name))
+    return sorted(found)
+
+
+def input_files(root: pathlib.Path, chapter: Chapter) -> list[pathlib.Path]:
+    """Files whose content decides a chapter's results, besides its own code and the chapters it needs.
+
+    Raises:
+        BuildError: when the header names a single file that does not exist.
+    """
+    files = [*library_files(root, chapter), root / "requirements.lock"]
+    if "published_weights" in "\n".join(cell.source for cell in chapter.notebook.cells):
+        files += sorted((root / "weights").glob("*.safetensors"))
+    for pattern in chapter.files:
+        matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not matches and not re.search(r"[*?\[]", pattern):
+            raise BuildError(f"{chapter.path.relative_to(root)}: the header's files name {pattern}, and there is none")
+        files += matches
+    return [path for path in dict.fromkeys(files) if path.is_file()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="List what chapters depend on.")
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 11_training (default: all)")
+    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="root of the repository")
+    options = parser.parse_args(arguments)
+    try:
+        chapters = read_chapters(options.root)
+        for name in options.chapters or chapters:
+            if name not in chapters:
+                raise BuildError(f"chapter: found {name!r}, accepted are {', '.join(chapters)}")
+            chapter = chapters[name]
+            files = [str(path.relative_to(options.root)) for path in input_files(options.root, chapter)]
+            print(f"{name}: {' '.join([*chapter.needs, *files])}")
+    except BuildError as error:
+        print(f"chapter_dependencies: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
