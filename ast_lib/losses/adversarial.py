@@ -1,0 +1,73 @@
+"""Adversarial losses: a discriminator learns to read the instrument, the encoders remove it from the content.
+
+Chapter: ``notebooks/08_adversary.md``. The discriminator minimises :func:`discriminator_cross_entropy` on style,
+prototypes and content; the encoders minimise it on style, and on content one of the two objectives below it.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ast_lib.errors import AstError
+from ast_lib.losses import full_precision
+
+
+@full_precision
+def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean of ``−log p(label)`` over all positions, in nats.
+
+    Args:
+        logits: ``(B, K)``, or with further axes between, such as ``(B, S, K)``, that share their clip's label.
+        labels: ``(B,)`` integers in ``0..K − 1``.
+
+    Returns:
+        scalar of at least 0; log K when the logits say nothing. A batch of one clip or one class is a mean like any
+        other; a single class (K = 1) gives 0.
+
+    Raises:
+        AstError: for a number of labels other than B.
+
+    Source: Goodfellow et al., "Generative adversarial nets" (2014), eq. 1, for K classes.
+    """
+    if labels.shape != logits.shape[:1]:
+        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is ({len(logits)},), one a clip")
+    positions = logits.flatten(1, -2).shape[1] if logits.ndim > 2 else 1
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.repeat_interleave(positions))
+
+
+@full_precision
+def negative_entropy(logits: Tensor) -> Tensor:
+    """Mean over all positions of ``Σ_k p_k log p_k``: what the encoders minimise on content (the paper's objective).
+
+    Args:
+        logits: ``(..., K)``.
+
+    Returns:
+        scalar in ``−log K``..0, lowest where the discriminator finds all classes equally likely. Where it is sure, the
+        gradient vanishes, whether it is right or wrong. A single class (K = 1) gives 0; logits of zeros give −log K.
+
+    Source: Springenberg, "Categorical generative adversarial networks" (2016), section 3; the published code adds 1e-8
+    inside the logarithm, which log-softmax makes unnecessary.
+    """
+    log_probability = F.log_softmax(logits, dim=-1)
+    return (log_probability.exp() * log_probability).sum(dim=-1).mean()
+
+
+@full_precision
+def negative_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The encoders' other objective on content: minus :func:`discriminator_cross_entropy`, as gradient reversal does.
+
+    Its gradient is strongest where the discriminator is wrong already; unlike :func:`negative_entropy` it has no
+    minimum at confusion but falls without bound as the discriminator is led to the *other* instrument.
+
+    Args:
+        logits, labels: as in :func:`discriminator_cross_entropy`.
+
+    Returns:
+        scalar of at most 0, not bounded below; ``−log K`` at confusion.
+
+    Raises:
+        AstError: for a number of labels other than B.
+
+    Source: Ganin et al., "Domain-adversarial training of neural networks" (2016), section 4.
+    """
+    return -discriminator_cross_entropy(logits, labels)

@@ -1,0 +1,118 @@
+"""InfoNCE on style codes: clips of one instrument attract each other, all others repel.
+
+Chapter: ``notebooks/05_infonce.md``. Codes are compared by the cosine of their angle, so their length plays no part.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ast_lib.errors import AstError
+from ast_lib.losses import check_shapes, full_precision, zero
+
+# Below this length a code has no direction: it is divided by this instead, which bounds the gradient at silence.
+SHORTEST = 1e-6
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise AstError(f"temperature: found {temperature}, accepted is above 0")
+
+
+@full_precision
+def info_nce(anchors: Tensor, positives: Tensor, temperature: float = 0.1) -> Tensor:
+    """Mean cross-entropy of picking, among all positives of the batch, the one that belongs to the anchor.
+
+    With ``s_ij`` the cosine of anchor ``i`` and positive ``j``: ``L = −1/B Σ_i log(exp(s_ii/τ) / Σ_j exp(s_ij/τ))``.
+
+    Args:
+        anchors, positives: ``(B, d)``; row ``i`` of both belongs together, the other rows are the negatives.
+        temperature: τ, above 0.
+
+    Returns:
+        scalar within :func:`info_nce_range`; log B when no anchor tells its positive from the others. One pair (B = 1)
+        leaves nothing to choose and gives 0. A code of zeros has the cosine 0 with everything.
+
+    Raises:
+        AstError: for shapes that differ or a temperature that is not above 0.
+
+    Source: van den Oord, Li and Vinyals, "Representation learning with contrastive predictive coding" (2018), eq. 4,
+    with ``f = exp(cosine / τ)`` as in Chen et al., "SimCLR" (2020), eq. 1.
+    """
+    check_shapes(anchors=anchors, positives=positives)
+    _check_temperature(temperature)
+    similarity = F.normalize(anchors, dim=1, eps=SHORTEST) @ F.normalize(positives, dim=1, eps=SHORTEST).T
+    return F.cross_entropy(similarity / temperature, torch.arange(len(anchors), device=anchors.device))
+
+
+@full_precision
+def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+    """InfoNCE in which every other clip of the same class is a positive; the form that the published code uses.
+
+    ``L = −mean_i 1/|P(i)| Σ_{p in P(i)} log(exp(s_ip/τ) / Σ_{a ≠ i} exp(s_ia/τ))``, with ``s`` the cosine and ``P(i)``
+    the other clips of the class of clip ``i``.
+
+    Args:
+        z: ``(B, d)``.
+        labels: ``(B,)`` integers.
+        temperature: τ, above 0.
+
+    Returns:
+        scalar of at least 0 and at most ``log(B − 1) + 2/τ``. It does not reach 0: with ``P`` positives an anchor it is
+        at least log P (the positives share the probability), reached as τ → 0 when each class is one point of its own.
+        All codes equal gives log(B − 1). Anchors without a positive are left out of the mean (the published code counts
+        them as 0; the two agree on balanced batches). No anchor with a positive (one clip, or all labels different)
+        gives 0 with gradient 0. A single class still draws the clips into one point. A code of zeros has cosine 0.
+
+    Raises:
+        AstError: for a number of labels other than B or a temperature that is not above 0.
+
+    Source: Khosla et al., "Supervised contrastive learning" (2020), eq. 2 (``L_out``).
+    """
+    _check_temperature(temperature)
+    if labels.shape != z.shape[:1]:
+        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is one label for each of {len(z)} codes")
+    if len(z) < 2:
+        return zero(z)
+    unit = F.normalize(z, dim=1, eps=SHORTEST)
+    similarity = unit @ unit.T / temperature
+    own = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    log_probability = similarity - similarity.masked_fill(own, -torch.inf).logsumexp(dim=1, keepdim=True)
+    # A product, not a mask: NaN must come through even from pairs that do not count.
+    positive = ((labels[:, None] == labels) & ~own).to(z.dtype)
+    count = positive.sum(dim=1)
+    per_anchor = -(log_probability * positive).sum(dim=1) / count.clamp_min(1)
+    return per_anchor.sum() / (count > 0).sum().clamp_min(1)
+
+
+def info_nce_range(batch: int, temperature: float = 0.1) -> tuple[float, float, float]:
+    """Lowest, chance and highest value of :func:`info_nce` for a batch.
+
+    The lowest, ``log(1 + (B−1) exp(−B / ((B−1) τ)))``, is reached when the B pairs are the corners of a regular simplex
+    (needs d ≥ B − 1); chance is log B; ``log(1 + (B−1) exp(2/τ))`` is an upper bound, reached for B = 2.
+
+    Raises:
+        AstError: for a batch below 1 or a temperature that is not above 0.
+
+    Source: derived in chapter 05 by Jensen's inequality.
+    """
+    _check_temperature(temperature)
+    if batch < 1:
+        raise AstError(f"batch: found {batch}, accepted is 1 or more")
+    if batch == 1:
+        return 0.0, 0.0, 0.0
+    others = batch - 1
+    lowest = math.log1p(others * math.exp(-batch / (others * temperature)))
+    highest = 2 / temperature + math.log(others + math.exp(-2 / temperature))
+    return lowest, math.log(batch), highest
+
+
+def mutual_information_bound(loss: Tensor | float, batch: int) -> Tensor | float:
+    """The bound ``I(anchor; positive) ≥ log B − L`` in nats, at most log B however good the codes are.
+
+    Source: van den Oord, Li and Vinyals (2018), eq. 5; Poole et al., "On variational bounds of mutual information"
+    (2019).
+    """
+    return math.log(batch) - loss

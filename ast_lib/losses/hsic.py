@@ -1,0 +1,219 @@
+"""HSIC: a measure of dependence between style and content codes that sees more than correlation.
+
+Chapter: ``notebooks/07_hsic.md``. ``K`` and ``L`` are the kernel matrices of the two codes, ``H = I − 11ᵀ/B`` centres.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ast_lib.errors import AstError
+from ast_lib.losses import full_precision
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Euclidean distances ``(B, B)``, without the matrix product that would turn small distances into noise."""
+    return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+@full_precision
+@torch.no_grad()
+def median_width(x: Tensor) -> Tensor:
+    """Median distance between different codes: the usual width of a Gaussian kernel.
+
+    Each pair counts once; a code's distance to itself and the zero distances of duplicates do not count.
+
+    Args:
+        x: ``(B, d)``.
+
+    Returns:
+        scalar above 0, without gradient; 1 when all codes are equal (or there is only one) and no distance is left.
+
+    Source: Gretton et al., "A kernel statistical test of independence" (2007).
+    """
+    rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    distances = _distances(x)[rows, columns]
+    distances = distances[distances != 0]  # NaN != 0 is true: it stays and shows in the result
+    return distances.quantile(0.5) if len(distances) else x.new_ones(())
+
+
+@full_precision
+def median_width_published(x: Tensor, y: Tensor) -> Tensor:
+    """The width of the published code, mistakes included; kept to show what they do, see :func:`median_width`.
+
+    One width for both codes: the median of *all* entries of the distance matrix of ``x`` and ``y`` stacked, so the 2B
+    zeros of the diagonal and every pair twice (the code indexes rows where it means pairs), and distances between a
+    style and a content code, which mean nothing. The gradient runs through the width.
+
+    Args:
+        x, y: ``(B, d)`` both.
+
+    Returns:
+        scalar of at least 0.
+
+    Raises:
+        AstError: for codes of different length, which cannot be stacked.
+    """
+    if x.shape[1] != y.shape[1]:
+        raise AstError(f"y: found codes of {y.shape[1]} values, accepted is the length of x, {x.shape[1]}")
+    return _distances(torch.cat([x, y])).median()
+
+
+@full_precision
+def gaussian_kernel(x: Tensor, width: Tensor | float | None = None) -> Tensor:
+    """``K_ij = exp(−‖x_i − x_j‖² / (2 width²))``.
+
+    Args:
+        x: ``(B, d)``.
+        width: above 0, in the units of ``x``; None takes :func:`median_width`.
+
+    Returns:
+        ``(B, B)`` in 0..1, diagonal 1. Independent of rotations and shifts of ``x``, and with the median of its scale.
+
+    Raises:
+        AstError: for a width given as a number that is not above 0.
+    """
+    if width is None:
+        width = median_width(x)
+    elif not isinstance(width, Tensor) and not width > 0:
+        raise AstError(f"width: found {width}, accepted is above 0")
+    return torch.exp(-0.5 * (_distances(x) / width).square())
+
+
+@full_precision
+def linear_kernel(x: Tensor) -> Tensor:
+    """``K_ij = x_i · x_j``, ``(B, d)`` to ``(B, B)``.
+
+    HSIC with it sees correlation alone: the biased one is the sum of squares of the covariance matrix of the two codes.
+    """
+    return x @ x.T
+
+
+def _kernels(x: Tensor, y: Tensor, kernel_x: Callable, kernel_y: Callable, fewest: int) -> tuple[Tensor, Tensor]:
+    if len(x) != len(y):
+        raise AstError(f"y: found {len(y)} codes, accepted is as many as in x, {len(x)}")
+    if len(x) < fewest:
+        raise AstError(f"batch: found {len(x)} codes, accepted for this estimate of HSIC are {fewest} or more")
+    return kernel_x(x), kernel_y(y)
+
+
+def _centre(kernel: Tensor) -> Tensor:
+    """``H K H``."""
+    return kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean()
+
+
+@full_precision
+def hsic_biased(
+    x: Tensor, y: Tensor, kernel_x: Callable = gaussian_kernel, kernel_y: Callable = gaussian_kernel
+) -> Tensor:
+    """``tr(K H L H) / (B − 1)²``: 0 when the batch shows no dependence that the kernels can see.
+
+    Its bias is of order 1/B: independent codes of a small batch do not give 0.
+
+    Args:
+        x, y: ``(B, dx)`` and ``(B, dy)``, row ``i`` of both from the same clip.
+        kernel_x, kernel_y: ``(B, d)`` to ``(B, B)``; :func:`gaussian_kernel` (median width), :func:`linear_kernel`,
+            or one with its own width, ``functools.partial(gaussian_kernel, width=2.0)``.
+
+    Returns:
+        scalar of at least 0 (up to rounding), with Gaussian kernels at most ``B² / (4 (B − 1)²)``. 0 with gradient 0
+        when one of the codes is the same for all clips (collapse, or silence).
+
+    Raises:
+        AstError: for fewer than 2 clips, or unequal numbers of them.
+
+    Source: Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms" (2005), definition 2.
+    """
+    kx, ky = _kernels(x, y, kernel_x, kernel_y, fewest=2)
+    # tr(K H L H) = tr((H K H)(H L H)): centring both keeps the digits that centring one would cancel.
+    return (_centre(kx) * _centre(ky)).sum() / (len(x) - 1) ** 2
+
+
+@full_precision
+def hsic_unbiased(
+    x: Tensor, y: Tensor, kernel_x: Callable = gaussian_kernel, kernel_y: Callable = gaussian_kernel
+) -> Tensor:
+    """The unbiased estimate: its mean over batches of independent codes is 0 at any batch size, for a fixed width.
+
+    With ``K̃``, ``L̃`` the kernel matrices with their diagonals set to 0:
+    ``[tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((B−1)(B−2)) − 2/(B−2) 1ᵀK̃L̃1] / (B(B−3))``.
+
+    Args:
+        x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
+
+    Returns:
+        scalar that may be below 0; as a loss it has no minimum of 0 to come to rest at. 0 when one of the codes is
+        the same for all clips (up to rounding).
+
+    Raises:
+        AstError: for fewer than 4 clips, or unequal numbers of them.
+
+    Source: Song et al., "Feature selection via dependence maximization" (2012), eq. 5.
+    """
+    kx, ky = _kernels(x, y, kernel_x, kernel_y, fewest=4)
+    n = len(x)
+    off_diagonal = 1 - torch.eye(n, dtype=kx.dtype, device=kx.device)
+    kx, ky = kx * off_diagonal, ky * off_diagonal
+    rows_x, rows_y = kx.sum(dim=1), ky.sum(dim=1)
+    total = (kx * ky).sum() + rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_x @ rows_y)
+    return total / (n * (n - 3))
+
+
+@full_precision
+def hsic_published(x: Tensor, y: Tensor) -> Tensor:
+    """HSIC as in the published code: biased, Gaussian kernels, one :func:`median_width_published` for both codes.
+
+    Args:
+        x, y: ``(B, d)`` both.
+
+    Returns:
+        scalar as :func:`hsic_biased`; NaN when the median distance is 0 (half of the codes alike), as there.
+
+    Raises:
+        AstError: for fewer than 2 clips, unequal numbers of them, or codes of different length.
+    """
+    width = median_width_published(x, y)
+    return hsic_biased(x, y, lambda codes: gaussian_kernel(codes, width), lambda codes: gaussian_kernel(codes, width))
+
+
+@full_precision
+@torch.no_grad()
+def permutation_test(
+    x: Tensor,
+    y: Tensor,
+    permutations: int,
+    seed: int,
+    kernel_x: Callable = gaussian_kernel,
+    kernel_y: Callable = gaussian_kernel,
+) -> tuple[float, float]:
+    """Test of independence: how often does shuffling ``y`` against ``x`` give an HSIC at least as large?
+
+    Args:
+        x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
+        permutations: number of shuffles, 1 or more.
+        seed: of the shuffles.
+
+    Returns:
+        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)``, so from
+        ``1 / (1 + permutations)`` to 1; codes that are the same for all clips give 1. NaN codes give NaN for both.
+
+    Raises:
+        AstError: for fewer than 2 clips, unequal numbers of them, or no permutation.
+
+    Source: Gretton et al. (2007); the p-value that is never 0: Phipson and Smyth (2010).
+    """
+    if permutations < 1:
+        raise AstError(f"permutations: found {permutations}, accepted is 1 or more")
+    kx, ky = _kernels(x.double(), y.double(), kernel_x, kernel_y, fewest=2)
+    centred, scale = _centre(kx), (len(x) - 1) ** 2
+    # Shuffles that change nothing must count as equal, although their sums are rounded differently.
+    rounding = 1e-12 * kx.norm() * ky.norm()
+    statistic = (centred * ky).sum()
+    generator = torch.Generator().manual_seed(seed)
+    reached = 0
+    for _ in range(permutations):
+        order = torch.randperm(len(x), generator=generator).to(x.device)
+        reached += int((centred * ky[order][:, order]).sum() >= statistic - rounding)
+    p_value = (1 + reached) / (1 + permutations)
+    return (statistic / scale).item(), p_value if statistic.isfinite() else torch.nan

@@ -1,0 +1,93 @@
+"""Margin on class prototypes: the mean style codes of two instruments stay at least a margin apart.
+
+Chapter: ``notebooks/06_margin.md``.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ast_lib.errors import AstError
+from ast_lib.losses import full_precision, zero
+
+
+@full_precision
+def class_prototypes(z: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Mean code of every class of the batch, ``z_class``.
+
+    Args:
+        z: ``(B, d)``.
+        labels: ``(B,)`` integers in ``0..classes − 1``.
+        classes: number of classes, ``K``.
+
+    Returns:
+        ``(K, d)``, row ``k`` the mean of the codes labelled ``k``; a class of one clip has that clip's code.
+
+    Raises:
+        AstError: for a label out of range, a number of labels other than B, or a class that the batch does not contain.
+
+    Source: Snell, Swersky and Zemel, "Prototypical networks for few-shot learning" (2017), eq. 1.
+    """
+    if labels.shape != z.shape[:1]:
+        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is one label for each of {len(z)} codes")
+    present = set(labels.unique().tolist())
+    if outside := present - set(range(classes)):
+        raise AstError(f"labels: found {min(outside)}, accepted are 0 to {classes - 1}")
+    if absent := set(range(classes)) - present:
+        raise AstError(f"labels: class {min(absent)} is not in the batch, accepted are batches with every class")
+    member = F.one_hot(labels, classes).to(z.dtype)
+    return (member.T @ z) / member.sum(dim=0)[:, None]
+
+
+def _shortfall(prototypes: Tensor, margin: float, relative: bool) -> Tensor:
+    """``relu(margin − distance)`` of every pair, ``(K (K − 1) / 2,)``."""
+    if not margin > 0:
+        raise AstError(f"margin: found {margin}, accepted is above 0")
+    # pdist has the gradient 0 where two prototypes coincide; a square root of a sum would have NaN.
+    distance = F.pdist(prototypes)
+    if relative:
+        # The floor keeps silent codes, all zeros, finite.
+        distance = distance / torch.linalg.vector_norm(prototypes, dim=1).mean().clamp_min(1e-6)
+    return F.relu(margin - distance)
+
+
+@full_precision
+def prototype_margin(prototypes: Tensor, margin: float, relative: bool = False) -> Tensor:
+    """Mean over pairs of prototypes of ``relu(margin − ‖p_i − p_j‖)``.
+
+    Args:
+        prototypes: ``(K, d)``.
+        margin: distance asked for, above 0.
+        relative: measure distances in units of the mean norm of the prototypes, so that the loss does not depend on
+            the scale of the codes; two opposite prototypes of equal norm are then 2 apart.
+
+    Returns:
+        scalar in 0..margin: 0 once all pairs are a margin apart (the gradient is 0 too: a margin below the distances
+        that the codes have anyway does nothing), ``margin`` when all coincide (gradient 0 as well: there is no
+        direction to part in). One class has no pair and gives 0. Prototypes of zeros coincide.
+
+    Raises:
+        AstError: for a margin that is not above 0.
+
+    Source: the hinge of a support-vector machine on distances; derived in chapter 06.
+    """
+    shortfall = _shortfall(prototypes, margin, relative)
+    return shortfall.mean() if len(shortfall) else zero(prototypes)
+
+
+@full_precision
+def prototype_margin_squared(prototypes: Tensor, margin: float, relative: bool = False) -> Tensor:
+    """Mean over pairs of ``relu(margin − ‖p_i − p_j‖)²``, the form of the published code (margin 2.0, not relative).
+
+    Its gradient fades as the margin is approached, where that of :func:`prototype_margin` keeps its size.
+
+    Args, errors and special cases: as :func:`prototype_margin`.
+
+    Returns:
+        scalar in 0..margin².
+
+    Source: Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping" (2006), eq. 4, the
+    term of dissimilar pairs without its factor ½.
+    """
+    shortfall = _shortfall(prototypes, margin, relative)
+    return shortfall.square().mean() if len(shortfall) else zero(prototypes)
