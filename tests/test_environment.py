@@ -2,6 +2,9 @@
 
 import ast
 import importlib.metadata
+import os
+import shutil
+import subprocess
 import sys
 import tomllib
 
@@ -117,3 +120,88 @@ def test_the_version_is_the_same_everywhere(root):
     version = tomllib.loads(texts(root)[0])["project"]["version"]
     assert yaml.safe_load((root / "CITATION.cff").read_text())["version"] == version
     assert importlib.metadata.version("ast-companion") == version
+
+
+@pytest.fixture
+def machine(root, tmp_path):
+    """Run a set-up script on a machine that has only the commands given as {name: shell script}."""
+
+    def run(script, *arguments, commands, **environment):
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, body in commands.items():
+            (folder / name).write_text(f"#!{shutil.which('bash')}\n{body}\n")
+            (folder / name).chmod(0o755)
+        command = [shutil.which("bash"), str(root / "tools" / script), *arguments]
+        variables = {"PATH": str(folder), "LOG": str(tmp_path / "log"), **environment}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        log = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
+        return done.returncode, done.stdout, done.stderr, log
+
+    return run
+
+
+NO_LIBRARY = '[[ "$2" == "import fluidsynth" ]] && exit 1 || exit 0'
+LIBRARY_ONCE_INSTALLED = '[[ "$2" == "import fluidsynth" && "$(<$LOG)" != *install* ]] && exit 1 || exit 0'
+LOG = 'echo "$0 $*" >>"$LOG"'
+
+
+def test_fluidsynth_that_loads_is_left_alone(machine):
+    assert machine("fluidsynth.sh", "python", commands={"python": "exit 0", "apt-get": LOG}) == (0, "", "", "")
+
+
+def test_fluidsynth_without_the_right_to_install_it_names_the_command(machine):
+    code, _, error, log = machine(
+        "fluidsynth.sh", "python", commands={"python": NO_LIBRARY, "id": "echo 1000", "apt-get": LOG, "sudo": "exit 1"}
+    )
+    assert (code, log) == (1, "")
+    assert error.count("\n") == 1 and "sudo apt-get install libfluidsynth3" in error
+
+
+@pytest.mark.parametrize(("user", "sudo"), [("0", "exit 1"), ("1000", 'shift; "$@"')])
+def test_fluidsynth_is_installed_by_root_or_through_sudo(machine, user, sudo):
+    commands = {"python": f"touch $LOG; {LIBRARY_ONCE_INSTALLED}", "id": f"echo {user}", "sudo": sudo}
+    commands |= {"apt-get": LOG, "true": "exit 0", "env": 'shift; "$@"', "touch": ': >>"$1"'}
+    code, _, error, log = machine("fluidsynth.sh", "python", commands=commands)
+    assert (code, error) == (0, "")
+    assert "apt-get update" in log and "apt-get install -y -qq libfluidsynth3" in log
+
+
+def test_fluidsynth_is_installed_into_an_active_conda_environment(machine):
+    commands = {"python": f"touch $LOG; {LIBRARY_ONCE_INSTALLED}", "conda": LOG, "touch": ': >>"$1"'}
+    code, _, _, log = machine(
+        "fluidsynth.sh", "python", commands=commands, CONDA_PREFIX="/opt/ast", CONDA_DEFAULT_ENV="ast"
+    )
+    assert code == 0 and "install -y -q -p /opt/ast -c conda-forge fluidsynth" in log
+
+
+def test_a_machine_without_a_python_that_will_do_is_told_so(machine):
+    commands = {"python3": "exit 1", "python3.11": "exit 1"}
+    code, _, error, _ = machine("environment.sh", ".venv/bin/python", commands=commands)
+    assert code == 1 and error.count("\n") == 1 and "no Python 3.11, 3.12 or 3.13 was found" in error
+
+
+def test_a_python_that_cannot_make_environments_names_the_package(machine):
+    python = '[[ "$2" == "import ensurepip, venv" ]] && exit 1; [[ "$2" == *print* ]] && echo python3.11-venv; exit 0'
+    commands = {"python3.11": python, "id": "echo 1000"}
+    code, _, error, _ = machine("environment.sh", ".venv/bin/python", commands=commands)
+    assert code == 1 and error.count("\n") == 1 and "run: sudo apt-get install python3.11-venv" in error
+
+
+def test_an_environment_is_made_with_the_preferred_python(machine):
+    commands = {"python3.11": f"[[ $1 == -m ]] && {LOG}; exit 0", "python3": "exit 0"}
+    code, _, error, log = machine("environment.sh", ".venv/bin/python", commands=commands)
+    assert (code, error) == (0, "") and log.endswith("/python3.11 -m venv --clear .venv\n")
+
+
+def test_make_uses_an_active_conda_environment_and_never_base(root):
+    def plan(**variables):
+        kept = {name: os.environ[name] for name in ("PATH",)}
+        command = ["make", "--no-print-directory", "-n", "book"]
+        return subprocess.run(command, cwd=root, env=kept | variables, capture_output=True, text=True).stdout
+
+    assert "/opt/ast/bin/python tools/execute_chapter.py" in plan(CONDA_PREFIX="/opt/ast", CONDA_DEFAULT_ENV="ast")
+    for base in ({"CONDA_PREFIX": "/opt/conda", "CONDA_DEFAULT_ENV": "base"}, {}):
+        assert "\n.venv/bin/python tools/execute_chapter.py --profile quick\n" in "\n" + plan(**base)

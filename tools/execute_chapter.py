@@ -291,8 +291,9 @@ def main(arguments: list[str] | None = None) -> int:
         for name, value in options.parameters:
             chapter = chapters[options.chapters[0]]
             given[chapter.name][name] = typed_value(value, default_parameters(chapter).get(name))
-        # Every parameter is checked before anything runs, so that a slip does not cost the chapters before it.
+        # All is checked before anything runs, so that a slip does not cost the chapters before it.
         for name, parameters in given.items():
+            input_files(root, chapters[name])
             check_parameters(chapters[name], {"profile": profile, **parameters})
         for name, parameters in given.items():
             build_chapter(root, profile, chapters[name], parameters)
