@@ -1,6 +1,7 @@
 """ast: audio style transfer with disentangled representations, reproducible from score to sound.
 
-Read in the order in which the data flows: :mod:`scores`, :mod:`synth`, :mod:`clips`, :mod:`data`, :mod:`representation`,
+Read in the order in which the data flows: :mod:`scores`, :mod:`synth`, :mod:`clips`, :mod:`data`,
+:mod:`representation`,
 :mod:`encoders`, :mod:`losses`, :mod:`discriminator`, :mod:`decoder`, :mod:`model`, :mod:`curriculum`, :mod:`augment`,
 :mod:`training`, :mod:`transfer`, :mod:`metrics`, :mod:`evaluation`, :mod:`display`; :mod:`config` names every choice.
 """

@@ -8,13 +8,19 @@ from ast_lib.errors import AstError
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments, with their help."""
-    command = argparse.ArgumentParser(prog="python -m ast_lib", description="Audio style transfer, piano to violin and back.")
+    command = argparse.ArgumentParser(
+        prog="python -m ast_lib", description="Audio style transfer, piano to violin and back."
+    )
     commands = command.add_subparsers(dest="command", required=True)
     transfer = commands.add_parser("transfer", help="play a recording on another instrument")
     transfer.add_argument("input", metavar="INPUT", help="wav, flac, mp3, ogg or opus, of any length")
     transfer.add_argument("--to", required=True, metavar="INSTRUMENT", help="target instrument, such as violin")
-    transfer.add_argument("-o", "--output", required=True, metavar="OUTPUT", help="file to write: wav, flac, ogg or mp3")
-    transfer.add_argument("--weights", metavar="FILE", help="weights to use (default: published ones, else make book's)")
+    transfer.add_argument(
+        "-o", "--output", required=True, metavar="OUTPUT", help="file to write: wav, flac, ogg or mp3"
+    )
+    transfer.add_argument(
+        "--weights", metavar="FILE", help="weights to use (default: published ones, else make book's)"
+    )
     transfer.add_argument(
         "--phase",
         choices=("predicted", "refined"),

@@ -1,7 +1,7 @@
 """Random changes to what the content encoder hears and to what the decoder is shown.
 
-Chapter: ``notebooks/11_training.md``. Equalisation hides part of the timbre from the content encoder; a corrupted context
-keeps the decoder from copying its past, so that it also works when the past is its own (free-running).
+Chapter: ``notebooks/11_training.md``. Equalisation hides part of the timbre from the content encoder; a corrupted
+context keeps the decoder from copying its past, so that it also works when the past is its own (free-running).
 """
 
 import torch

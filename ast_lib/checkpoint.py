@@ -15,7 +15,6 @@ from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.model import TransferModel
 
-
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
 

@@ -31,7 +31,9 @@ class Splits:
             raise AstError("splits: a piece is in more than one of them")
 
 
-def split_by_piece(pieces: Sequence[Piece], instruments: Sequence[str], seed: int, test: int, validation: int) -> Splits:
+def split_by_piece(
+    pieces: Sequence[Piece], instruments: Sequence[str], seed: int, test: int, validation: int
+) -> Splits:
     """Deal pieces to validation, test and, in turn, to each instrument's training set.
 
     Args:
@@ -71,8 +73,8 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
         transpose: by -5..6 semitones, as far as the piano's 88 keys go, when true.
 
     Returns:
-        :class:`Notes` in seconds from the start of the preroll; notes of the clip start after ``PREROLL``. Empty only if
-        the piece has no note in the window.
+        :class:`Notes` in seconds from the start of the preroll; notes of the clip start after ``PREROLL``. Empty only
+        if the piece has no note in the window.
     """
     notes = piece.notes
     tempo = rng.uniform(70, 130) if piece.kind == "fiddle" else rng.uniform(55, 110)  # quarter notes per minute
@@ -94,7 +96,7 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
 
 
 def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale a signal ``(..., samples)`` to a root mean square; silence (below -100 dB) stays as it is."""
+    """Scale one signal ``(samples,)`` to a root mean square; silence (below -100 dB) stays as it is."""
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
     return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
 
@@ -156,7 +158,7 @@ class BatchSampler:
         self.train, self.seconds, self.batch, self.seed, self.synths = train, seconds, batch, seed, list(synths)
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and classes ``(B,)`` int64 of one step; classes alternate 0, 1, ..., 0, 1, ..."""
+        """Audio ``(B, samples)`` float32 and classes ``(B,)`` int64 of one step; classes alternate 0, 1, 0, 1, ..."""
         rng = np.random.default_rng([self.seed, step])
         audio, classes = [], []
         for index in range(self.batch):

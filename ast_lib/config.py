@@ -140,7 +140,7 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Raise :class:`AstError` for a configuration that cannot work, naming the field, the value and what is accepted."""
+    """Raise :class:`AstError` for a configuration that cannot work, naming the field, the value and the accepted."""
     training, model, data = config.training, config.model, config.data
     rules = [
         (

@@ -1,6 +1,7 @@
 """The discriminator: one network that predicts the instrument from ``z_style``, ``z_class`` and ``z_content``.
 
-Chapter: ``notebooks/08_adversary.md``. It reads ``z_content`` over time, since a timbre may show in how content changes.
+Chapter: ``notebooks/08_adversary.md``. It reads ``z_content`` over time, since a timbre may show in how content
+changes.
 """
 
 from torch import Tensor, nn

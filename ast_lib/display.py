@@ -76,8 +76,8 @@ def sound_grid(
 
     Args:
         sounds: row label to column label to audio ``(samples,)``.
-        folder: where the files go, created when missing. Pages refer to it as ``../<folder's name>/``, which is right for
-            an executed notebook beside it and for the published site.
+        folder: where the files go, created when missing. Pages refer to it as ``../<folder's name>/``, which is right
+            for an executed notebook beside it and for the published site.
         prefix: first part of the file names.
         sample_rate: Hz.
     """

@@ -4,9 +4,6 @@ Chapter: ``notebooks/12_evaluation.md``; chapter 15 plays what is measured here.
 every figure: what doing nothing scores, and what the true magnitude scores after resynthesis.
 """
 
-from collections.abc import Callable
-
-import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -57,8 +54,8 @@ def outputs(model: TransferModel, name: str, clips: list[PairedClip], source: st
         source, target: instruments.
 
     Returns:
-        ``source_copy``, ``ceiling``, ``name`` (free-running, refined phase), ``name_predicted_phase`` (free-running) and
-        ``name_teacher_forced`` (refined phase).
+        ``source_copy``, ``ceiling``, ``name`` (free-running, refined phase), ``name_predicted_phase`` (free-running)
+        and ``name_teacher_forced`` (refined phase).
     """
     heard, truth = stack_audio(clips, source), stack_audio(clips, target)
     style, samples = class_style(model, target, len(clips)), heard.shape[-1]
@@ -85,18 +82,15 @@ def score(systems: dict[str, Tensor], clips: list[PairedClip], target: str) -> p
     for system, audio in systems.items():
         for clip, distance in zip(clips, metrics.lsd(audio, truth).tolist(), strict=True):
             rows.append((system, clip.piece, clip.kind, "lsd", distance))
-    jobs: list[tuple[tuple, Callable, tuple]] = []
     for system, audio in {**systems, "truth": truth}.items():
-        for i, clip in enumerate(clips):
-            sound = audio[i].numpy()
+        for sound, target_sound, clip in zip(audio, truth, clips, strict=True):
             if system != "truth":
-                jobs.append(((system, clip, "chroma_cosine"), metrics.chroma_cosine, (sound, truth[i].numpy())))
+                rows.append(
+                    (system, clip.piece, clip.kind, "chroma_cosine", metrics.chroma_cosine(sound, target_sound))
+                )
             if clip.notes.monophonic:
-                jobs.append(((system, clip, "raw_pitch_accuracy"), metrics.raw_pitch_accuracy, (sound, clip.notes)))
-    # Pitch tracking takes about a second a clip: one process per core, and one thread in each.
-    values = joblib.Parallel(n_jobs=-1)(joblib.delayed(function)(*arguments) for _, function, arguments in jobs)
-    for ((system, clip, metric), _, _), value in zip(jobs, values, strict=True):
-        rows.append((system, clip.piece, clip.kind, metric, value))
+                accuracy = metrics.raw_pitch_accuracy(sound, clip.notes)
+                rows.append((system, clip.piece, clip.kind, "raw_pitch_accuracy", accuracy))
     return pd.DataFrame(rows, columns=["system", "piece", "kind", "metric", "value"])
 
 

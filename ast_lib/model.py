@@ -15,8 +15,8 @@ from ast_lib.representation import Features, Representation
 class TransferModel(nn.Module):
     """Encoders, decoder and everything that transfer needs; nothing that only training needs.
 
-    Buffers hold the mean and deviation per bin of the training split's compressed magnitudes, shared by the classes, and
-    ``prototypes`` ``(classes, style_size)``, the mean style of each class over training clips.
+    Buffers hold the mean and deviation per bin of the training split's compressed magnitudes, shared by the classes,
+    and ``prototypes`` ``(classes, style_size)``, the mean style of each class over training clips.
     """
 
     def __init__(self, config: Config):
@@ -118,4 +118,3 @@ class TransferModel(nn.Module):
         """Complex STFT ``(B, frames, F)`` of a prediction: magnitudes decompressed, phase advances accumulated."""
         magnitude = self.denormalise(prediction.magnitude.float())
         return self.representation.to_stft(magnitude, prediction.advance)[:, :frames]
-

@@ -1,7 +1,7 @@
 """Representation: audio to complex STFT and CQT, sections, phase advance, and back to audio.
 
 Chapters: ``notebooks/02_dataset.md`` (statistics) and ``notebooks/06_training.md``. Axes: ``B`` clips, ``S`` sections,
-``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is read, never inverted.
+``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is only read.
 """
 
 import dataclasses
@@ -28,7 +28,10 @@ class Spectrogram(nn.Module):
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """``(B, samples)`` to complex ``(B, T, F)`` with ``T = 1 + samples // hop`` and ``F = n_fft // 2 + 1``."""
+        """``(B, samples)`` to complex ``(B, T, F)`` with ``T = 1 + samples // hop`` and ``F = n_fft // 2 + 1``.
+
+        Fewer samples than half a window are filled up with zeros, since the reflected ends need as many.
+        """
         if audio.shape[-1] <= self.n_fft // 2:
             audio = F.pad(audio, (0, self.n_fft // 2 + 1 - audio.shape[-1]))
         return torch.stft(audio, self.n_fft, self.hop, window=self.window, return_complex=True).transpose(-1, -2)
@@ -131,7 +134,7 @@ def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
 
 
 def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
-    """Phase ``(B, T, F)`` in radians whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``), from phase 0."""
+    """Phase ``(B, T, F)`` in radians, from 0, whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``)."""
     step = advance.angle().double() + rotation.double()
     step[:, 0] = 0
     return torch.remainder(torch.cumsum(step, dim=1), 2 * torch.pi).float()
@@ -190,7 +193,7 @@ def refine_phase(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: in
 
     Args:
         spectrogram: the transform pair.
-        stft: complex ``(B, T, F)``: target magnitude and first guess of the phase.
+        stft: complex ``(B, T, F)``: target magnitude and first guess of the phase, ``T <= 1 + samples // hop``.
         samples: length of the audio behind it.
         steps: number of iterations; 0 returns the inverse of ``stft`` itself.
 

@@ -1,7 +1,7 @@
 """Training: alternating generator and discriminator steps over the curriculum, with exact resume.
 
-Chapter: ``notebooks/11_training.md``. A run is a function of its configuration: batch, augmentation and corruption of step
-``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it had never stopped.
+Chapter: ``notebooks/11_training.md``. A run is a function of its configuration: batch, augmentation and corruption of
+step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it had never stopped.
 """
 
 import concurrent.futures
@@ -189,7 +189,11 @@ class Trainer:
             # The average forgets its start: its decay grows from 1/11 to ``training.average``.
             decay = min(training.average, (self.step + 1) / (self.step + 11))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        return logged | {"discriminator": on_content.item(), "gradient_norm": norm.item(), "learning_rate": factor * training.learning_rate}
+        return logged | {
+            "discriminator": on_content.item(),
+            "gradient_norm": norm.item(),
+            "learning_rate": factor * training.learning_rate,
+        }
 
     @torch.no_grad()
     def update_prototypes(self) -> None:
@@ -238,8 +242,13 @@ class Trainer:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             upcoming = pool.submit(self.batch, self.step)
             for step in tqdm(
-                range(self.step, training.steps), initial=self.step, total=training.steps, disable=not progress,
-                desc="training", unit="step", mininterval=5,
+                range(self.step, training.steps),
+                initial=self.step,
+                total=training.steps,
+                disable=not progress,
+                desc="training",
+                unit="step",
+                mininterval=5,
             ):
                 batch = upcoming.result()
                 last = step == training.steps - 1
