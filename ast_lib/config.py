@@ -141,7 +141,37 @@ class Config:
 
 def check(config: Config) -> None:
     """Raise :class:`AstError` for a configuration that cannot work, naming the field, the value and the accepted."""
-    training, model, data = config.training, config.model, config.data
+    training, model, data, shape = config.training, config.model, config.data, config.representation
+    at_least_1 = [
+        ("data", data, ["pieces_per_kind"]),
+        ("representation", shape, ["n_fft", "hop", "cqt_bins_per_octave", "cqt_octaves", "section_frames"]),
+        ("model", model, ["content_size", "style_size", "encoder_layers", "decoder_layers", "discriminator_width"]),
+        ("model", model, ["content_width", "style_width", "decoder_width", "heads", "window"]),
+        ("training", training, ["steps", "validate_every"]),
+    ]
+    above_0 = [
+        ("data", data, ["test_seconds"]),
+        ("representation", shape, ["compression"]),
+        ("loss", config.loss, ["temperature", "margin"]),
+        ("training", training, ["seconds", "learning_rate", "discriminator_rate", "clip"]),
+    ]
+    at_least_0 = [
+        ("data", data, ["seed"]),
+        ("model", model, ["residual_blocks"]),
+        ("training", training, ["warm_up", "equalisation", "context_noise", "weight_decay", "seed"]),
+    ]
+    shares = [("training", training, ["context_drop", "context_null", "context_own", "final_rate"])]
+    # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
+    for groups, accepted, holds in (
+        (at_least_1, "1 or more", lambda value: value >= 1),
+        (above_0, "above 0", lambda value: value > 0),
+        (at_least_0, "0 or more", lambda value: value >= 0),
+        (shares, "0 to 1", lambda value: 0 <= value <= 1),
+    ):
+        for table, values, names in groups:
+            for name in names:
+                if not holds(getattr(values, name)):
+                    raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
     rules = [
         (
             "instruments",
@@ -149,26 +179,32 @@ def check(config: Config) -> None:
             len(set(config.instruments)) == len(config.instruments) >= 2,
             "2 or more different names",
         ),
-        ("training.steps", training.steps, training.steps >= 1, "1 or more"),
         (
             "training.batch",
             training.batch,
             training.batch >= 2 * len(config.instruments) and training.batch % len(config.instruments) == 0,
             f"multiples of {len(config.instruments)}, the number of instruments, with 2 clips or more of each",
         ),
-        ("training.seconds", training.seconds, training.seconds > 0, "above 0"),
-        ("training.learning_rate", training.learning_rate, training.learning_rate > 0, "above 0"),
+        (
+            "representation.sample_rate",
+            shape.sample_rate,
+            shape.sample_rate == 22050,
+            "22050, the rate at which clips are rendered and compared",
+        ),
+        (
+            "representation.hop",
+            shape.hop,
+            shape.hop % 2**shape.cqt_octaves == 0,
+            f"multiples of {2**shape.cqt_octaves} for {shape.cqt_octaves} octaves of CQT",
+        ),
+        ("representation.cqt_octaves", shape.cqt_octaves, shape.cqt_octaves <= 7, "1 to 7, up to 4.2 kHz"),
         (
             "training.precision",
             training.precision,
             training.precision in ("32-true", "bf16-mixed"),
             "32-true or bf16-mixed",
         ),
-        ("training.context_drop", training.context_drop, 0 <= training.context_drop <= 1, "0 to 1"),
-        ("training.context_null", training.context_null, 0 <= training.context_null <= 1, "0 to 1"),
-        ("training.context_own", training.context_own, 0 <= training.context_own <= 1, "0 to 1"),
         ("training.average", training.average, 0 <= training.average < 1, "0 to below 1"),
-        ("training.validate_every", training.validate_every, training.validate_every >= 1, "1 or more"),
         (
             "model.overlap",
             model.overlap,
@@ -193,7 +229,6 @@ def check(config: Config) -> None:
             model.decoder_width % (2 * model.heads) == 0,
             "multiples of 2 × model.heads",
         ),
-        ("data.test_seconds", data.test_seconds, data.test_seconds > 0, "above 0"),
         ("data.test_pieces", data.test_pieces, data.test_pieces >= 2, "2 or more"),
         ("data.validation_pieces", data.validation_pieces, data.validation_pieces >= 2, "2 or more"),
         (
@@ -227,10 +262,14 @@ def from_dict(values: dict) -> Config:
 def _build(kind: type, values: dict, path: str):
     hints = typing.get_type_hints(kind)
     if not isinstance(values, dict):
-        raise AstError(f"{path or 'configuration'}: found {values!r}, accepted is a table with {', '.join(hints)}")
+        name = path.rstrip(".") or "configuration"
+        raise AstError(f"{name}: found {values!r}, accepted is a table with {', '.join(hints)}")
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise AstError(f"{path}{unknown[0]}: unknown field, accepted are {', '.join(hints)}")
+    for field in dataclasses.fields(kind):
+        if field.default is dataclasses.MISSING and field.name not in values:
+            raise AstError(f"{path}{field.name}: missing, accepted is a value of type {hints[field.name].__name__}")
     return kind(**{name: _convert(hints[name], value, path + name) for name, value in values.items()})
 
 
