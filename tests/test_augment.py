@@ -1,0 +1,142 @@
+"""Equalisation and corrupted context: what changes, what does not, and how often."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from ast_lib.augment import LOWEST, corrupt_context, equalise
+from ast_lib.config import RepresentationConfig, TrainingConfig
+from ast_lib.representation import Features
+
+SHAPE = RepresentationConfig()
+# At this rate STFT bin 2 ** k has the frequency of the CQT's bin 24 k, to one part in 30,000.
+OCTAVES = dataclasses.replace(SHAPE, sample_rate=33488)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def ones(clips=3, sections=2, shape=SHAPE):
+    stft = torch.ones(clips, sections, shape.section_frames, shape.stft_bins)
+    cqt = torch.ones(clips, sections, shape.section_frames, shape.cqt_bins)
+    return Features(stft, cqt, torch.polar(stft, 6 * torch.rand(stft.shape, generator=generator(9))))
+
+
+# --- Equalisation
+
+
+def test_stft_and_cqt_get_the_same_gain_at_the_same_frequency():
+    assert OCTAVES.sample_rate / OCTAVES.n_fft == pytest.approx(LOWEST, rel=1e-4)
+    heard = equalise(ones(), OCTAVES, 5.0, generator())
+    for octave in range(7):
+        stft, cqt = heard.stft_magnitude[..., 2**octave], heard.cqt_magnitude[..., 24 * octave]
+        torch.testing.assert_close(stft, cqt, rtol=2e-4, atol=0)
+
+
+def test_between_two_cqt_bins_the_stft_gain_lies_between_theirs_in_decibels():
+    heard = equalise(ones(clips=1), SHAPE, 5.0, generator())
+    stft, cqt = heard.stft_magnitude[0, 0, 0].log(), heard.cqt_magnitude[0, 0, 0].log()
+    for index in (3, 7, 40, 150):
+        position = torch.log2(torch.tensor(index * 22050 / 1024 / LOWEST)) * 24
+        low, high = sorted((cqt[int(position)], cqt[int(position) + 1]))
+        assert low - 1e-6 <= stft[index] <= high + 1e-6
+
+
+def test_beyond_the_cqt_the_gain_stays_that_of_its_end():
+    heard = equalise(ones(), SHAPE, 5.0, generator())
+    stft, cqt = heard.stft_magnitude, heard.cqt_magnitude
+    torch.testing.assert_close(stft[..., 0], cqt[..., 0])  # 0 Hz
+    torch.testing.assert_close(stft[..., 195:], cqt[..., -1:].expand_as(stft[..., 195:]), rtol=1e-3, atol=0)
+
+
+def test_the_curve_of_a_clip_is_the_same_in_every_frame_and_differs_between_clips():
+    heard = equalise(ones(), SHAPE, 5.0, generator())
+    for magnitude in (heard.stft_magnitude, heard.cqt_magnitude):
+        assert torch.equal(magnitude, magnitude[:, :1, :1].expand_as(magnitude))
+        assert (magnitude[0, 0, 0] - magnitude[1, 0, 0]).abs().max() > 0.01
+
+
+def test_gains_have_the_deviation_asked_for():
+    heard = equalise(ones(clips=2000, sections=1), SHAPE, 5.0, generator())
+    decibels = 20 / SHAPE.compression * heard.cqt_magnitude[:, 0, 0].log10()
+    # The ends are knots of the curve: a draw itself, not the mean of two.
+    for index in (0, -1):
+        assert decibels[:, index].std() == pytest.approx(5.0, rel=0.05) and decibels[:, index].mean().abs() < 0.4
+
+
+def test_a_gain_multiplies_whatever_is_there():
+    features = ones()
+    factor = equalise(features, SHAPE, 5.0, generator()).stft_magnitude
+    doubled = Features(2 * features.stft_magnitude, 0 * features.cqt_magnitude, features.advance)
+    heard = equalise(doubled, SHAPE, 5.0, generator())
+    torch.testing.assert_close(heard.stft_magnitude, 2 * factor)
+    assert not heard.cqt_magnitude.any()  # silence stays silence
+
+
+def test_the_phase_advance_stays():
+    features = ones()
+    assert equalise(features, SHAPE, 5.0, generator()).advance is features.advance
+
+
+def test_0_db_changes_nothing():
+    features = ones()
+    assert equalise(features, SHAPE, 0.0, generator()) is features
+
+
+def test_the_generator_decides():
+    first, again, other = (equalise(ones(), SHAPE, 5.0, generator(seed)).stft_magnitude for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+# --- Context
+
+
+def context(own, null, drop, noise=0.0, clips=400, sections=50, seed=0):
+    training = TrainingConfig(context_own=own, context_null=null, context_drop=drop, context_noise=noise)
+    truth = torch.zeros(clips, sections, 1, 2)
+    return corrupt_context(truth, truth + 7, training, generator(seed))
+
+
+def test_the_true_context_untouched():
+    found, keep = context(own=0, null=0, drop=0)
+    assert not found.any() and keep.all() and keep.dtype == torch.bool and keep.shape == (400, 50)
+
+
+def test_always_its_own():
+    found, keep = context(own=1, null=0, drop=0, noise=0.5)
+    assert (found == 7).all() and keep.all()  # noise is for the truth alone
+
+
+@pytest.mark.parametrize("rates", [{"null": 1, "drop": 0}, {"null": 0, "drop": 1}])
+def test_never_any(rates):
+    assert not context(own=0, **rates)[1].any()
+
+
+def test_shares_of_clips_and_tokens():
+    found, keep = context(own=0.5, null=0.3, drop=0.4)
+    own = found[:, 0, 0, 0] == 7
+    assert torch.equal(found == 7, own[:, None, None, None].expand_as(found))  # a clip's whole context or none of it
+    empty = ~keep.any(dim=1)
+    assert own.float().mean() == pytest.approx(0.5, abs=0.06)
+    assert empty.float().mean() == pytest.approx(0.3, abs=0.06)
+    assert keep[~empty].float().mean() == pytest.approx(0.6, abs=0.02)
+    # The three are drawn apart from one another.
+    assert empty[own].float().mean() == pytest.approx(0.3, abs=0.1)
+
+
+def test_noise_has_the_deviation_asked_for():
+    found, _ = context(own=0, null=0, drop=0, noise=0.1)
+    assert found.std() == pytest.approx(0.1, rel=0.02) and found.mean().abs() < 2e-3
+
+
+def test_the_context_depends_on_the_generator_alone():
+    first, again, other = (context(0.5, 0.3, 0.4, 0.1, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[1], other[1])
+
+
+def test_a_batch_of_one_section():
+    found, keep = context(own=0, null=0, drop=0, clips=1, sections=1)
+    assert found.shape == (1, 1, 1, 2) and keep.shape == (1, 1)
