@@ -9,6 +9,7 @@ import pathlib
 
 import safetensors
 import safetensors.torch
+import torch
 
 from ast_lib import config as configuration
 from ast_lib.errors import AstError
@@ -62,9 +63,14 @@ def load_weights(path: str | os.PathLike, expected: configuration.Config | None 
         expected: when given, the file's representation, model and instruments must be these.
 
     Raises:
-        AstError: unreadable file, another configuration than expected, missing or extra tensors.
+        AstError: unreadable file, another configuration than expected, missing or extra tensors, values that are
+            not finite.
     """
-    config = configuration.from_dict(read_metadata(path)["config"])
+    values = read_metadata(path)["config"]
+    try:
+        config = configuration.from_dict(values)
+    except AstError as error:
+        raise AstError(f"weights: {path} has a configuration of another version: {error}") from error
     for field in ("instruments", "representation", "model") if expected else ():
         if getattr(config, field) != getattr(expected, field):
             raise AstError(f"weights: {path} has {field} {getattr(config, field)}, expected {getattr(expected, field)}")
@@ -77,6 +83,8 @@ def load_weights(path: str | os.PathLike, expected: configuration.Config | None 
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
             raise AstError(f"weights: {path}: {name} is {tuple(tensor.shape)}, accepted is {tuple(wanted[name].shape)}")
+        if not torch.isfinite(tensor).all():
+            raise AstError(f"weights: {path}: {name} has values that are NaN or infinite")
     model.load_state_dict(tensors)
     return model.eval()
 
