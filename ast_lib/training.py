@@ -10,6 +10,7 @@ import dataclasses
 import io
 import os
 import pathlib
+import pickle
 import time
 
 import pandas as pd
@@ -237,7 +238,8 @@ class Trainer:
             folder.mkdir(parents=True, exist_ok=True)
             self.resume(folder / "state.pt")
         self.validation_clips = self.dataset.held_out("validation")
-        start = time.perf_counter()
+        # The clock goes on where a resumed run stopped.
+        start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         # One thread renders the next batch while this one trains: FluidSynth works outside Python's lock.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             upcoming = pool.submit(self.batch, self.step)
@@ -288,11 +290,14 @@ class Trainer:
         """Continue from a state written by :meth:`save`; a missing file means a new run.
 
         Raises:
-            AstError: when the state belongs to another configuration.
+            AstError: when the state is not readable, or belongs to another configuration.
         """
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise AstError(f"training: {path} is not a readable state; remove it to start again") from error
         if state["config"] != configuration.to_dict(self.config):
             raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
         for name in self._stateful:
