@@ -45,6 +45,8 @@ def spectrogram_grid(
     figure, axes = plt.subplots(
         rows, columns, figsize=(5 * columns, 2.6 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
+    # Spectrograms hardly compress: at the default resolution two figures would fill a page's 4 MB.
+    figure.set_dpi(72)
     for axis in axes.flat[len(sounds) :]:
         axis.set_visible(False)
     for axis, (title, sound) in zip(axes.flat, sounds.items(), strict=False):

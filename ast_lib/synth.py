@@ -5,9 +5,11 @@ so nothing is downloaded. Rendering three seconds takes about three milliseconds
 key of the piano (MIDI 21 to 108) and of the violin up to G7 (55 to 103) is within 0.15 semitone of its pitch.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
+import io
 import os
 import pathlib
 import threading
@@ -54,7 +56,9 @@ def program_of(instrument: str | int) -> int:
 
 def _library():
     try:
-        import fluidsynth
+        # On CI services pyfluidsynth prints where it found the library.
+        with contextlib.redirect_stdout(io.StringIO()):
+            import fluidsynth
     except ImportError as error:
         raise AstError(
             "FluidSynth: the system library was not found; install it with "
