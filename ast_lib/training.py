@@ -296,9 +296,9 @@ class Trainer:
             return
         try:
             state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
             raise AstError(f"training: {path} is not a readable state; remove it to start again") from error
-        if state["config"] != configuration.to_dict(self.config):
+        if not isinstance(state, dict) or state.get("config") != configuration.to_dict(self.config):
             raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
         for name in self._stateful:
             getattr(self, name).load_state_dict(state[name])
