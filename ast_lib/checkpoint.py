@@ -10,6 +10,7 @@ import pathlib
 import safetensors
 import safetensors.torch
 import torch
+import torch
 
 from ast_lib import config as configuration
 from ast_lib.errors import AstError
@@ -20,8 +21,13 @@ PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
 
 
-def save_weights(path: str | os.PathLike, model: TransferModel, metrics: dict, provenance: dict) -> pathlib.Path:
+def save_weights(
+    path: str | os.PathLike, model: TransferModel, metrics: dict, provenance: dict, half: bool = False
+) -> pathlib.Path:
     """Write the model's tensors with its configuration, ``metrics`` and ``provenance`` (both JSON-able); whole or not.
+
+    Args:
+        half: store float16, half the size; they are float32 again when loaded.
 
     Raises:
         AstError: when the folder is missing or the disk is full.
@@ -32,7 +38,8 @@ def save_weights(path: str | os.PathLike, model: TransferModel, metrics: dict, p
         "metrics": json.dumps(metrics),
         "provenance": json.dumps(provenance),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: tensor.detach().to("cpu", kind).contiguous() for name, tensor in model.state_dict().items()}
     return write_bytes(path, safetensors.torch.save(tensors, metadata))
 
 

@@ -144,29 +144,41 @@ class BatchSampler:
     Args:
         train: pieces by instrument, as in :class:`Splits`.
         seconds: length of a clip.
-        batch: clips in a batch, a multiple of the number of instruments.
+        batch: clips in a batch, a multiple of the number of voices.
         seed: batch number ``step`` depends on ``seed`` and ``step`` alone, so a resumed run sees the same clips.
-        synths: one per soundfont; each clip draws one.
+        synths: one per soundfont. A voice is an instrument on a soundfont, numbered soundfont by soundfont.
+        tuning: largest detuning of a clip, semitones.
 
     Raises:
         AstError: when the batch cannot be shared equally among the instruments.
     """
 
-    def __init__(self, train: dict[str, list[Piece]], seconds: float, batch: int, seed: int, synths: Sequence[Synth]):
-        if batch % len(train):
-            raise AstError(f"batch: found {batch}, accepted are multiples of {len(train)}, the number of instruments")
-        self.train, self.seconds, self.batch, self.seed, self.synths = train, seconds, batch, seed, list(synths)
+    def __init__(
+        self,
+        train: dict[str, list[Piece]],
+        seconds: float,
+        batch: int,
+        seed: int,
+        synths: Sequence[Synth],
+        tuning: float = 0.0,
+    ):
+        self.voices = len(train) * len(synths)
+        if batch % self.voices:
+            raise AstError(f"batch: found {batch}, accepted are multiples of {self.voices}, the number of voices")
+        self.train, self.seconds, self.batch, self.seed = train, seconds, batch, seed
+        self.synths, self.tuning = list(synths), tuning
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and classes ``(B,)`` int64 of one step; classes alternate 0, 1, 0, 1, ..."""
+        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step; voices run 0, 1, ..., 0, 1, ..."""
         rng = np.random.default_rng([self.seed, step])
-        audio, classes = [], []
+        instruments = list(self.train)
+        audio, voices = [], []
         for index in range(self.batch):
-            label = index % len(self.train)
-            instrument, pieces = list(self.train.items())[label]
-            piece = pieces[rng.integers(len(pieces))]
-            synth = self.synths[rng.integers(len(self.synths))]
+            voice = index % self.voices
+            instrument, synth = instruments[voice % len(instruments)], self.synths[voice // len(instruments)]
+            piece = self.train[instrument][rng.integers(len(self.train[instrument]))]
             notes = excerpt(piece, self.seconds, rng)
-            audio.append(render_clip(synth, notes, instrument, self.seconds))
-            classes.append(label)
-        return np.stack(audio), np.array(classes)
+            tuning = rng.uniform(-self.tuning, self.tuning)
+            audio.append(render_clip(synth, notes, instrument, self.seconds, tuning))
+            voices.append(voice)
+        return np.stack(audio), np.array(voices)

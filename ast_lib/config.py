@@ -57,6 +57,7 @@ class ModelConfig:
     encoder_layers: int = 2
     decoder_width: int = 256
     decoder_layers: int = 3
+    feed_forward: int = 4  # width of the decoder's feed-forward layers, in decoder widths
     discriminator_width: int = 128
     heads: int = 4
     window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
@@ -108,6 +109,8 @@ class TrainingConfig:
     average: float = 0.98  # decay of the moving average of the weights
     precision: str = "bf16-mixed"  # of lightning-fabric
     equalisation: float = 5.0  # dB, random smooth equalisation of the content encoder's input
+    room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
+    tuning: float = 0.0  # semitones: clips are detuned by up to this much
     context_drop: float = 0.4  # share of context tokens replaced by the null token
     context_null: float = 0.3  # share of clips whose whole context is replaced
     context_own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
@@ -122,7 +125,7 @@ class Config:
 
     name: str
     instruments: tuple[str, ...] = ("piano", "violin")
-    soundfonts: tuple[str, ...] = ()  # paths; none means TimGM6mb alone
+    soundfonts: tuple[str, ...] = ("TimGM6mb",)  # names or paths; the first is the default voice of each instrument
     data: DataConfig = DataConfig()
     representation: RepresentationConfig = RepresentationConfig()
     model: ModelConfig = ModelConfig()
@@ -134,6 +137,11 @@ class Config:
         Phase("adversarial", 0.15, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
     )
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def voices(self) -> tuple[tuple[str, str], ...]:
+        """Every instrument on every soundfont: the classes of training, the instruments' default voices first."""
+        return tuple((instrument, soundfont) for soundfont in self.soundfonts for instrument in self.instruments)
 
     def __post_init__(self):
         check(self)
@@ -173,6 +181,7 @@ def check(config: Config) -> None:
                 if not holds(getattr(values, name)):
                     raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
     rules = [
+        ("soundfonts", config.soundfonts, len(config.soundfonts) >= 1, "1 or more"),
         (
             "instruments",
             config.instruments,
@@ -182,8 +191,8 @@ def check(config: Config) -> None:
         (
             "training.batch",
             training.batch,
-            training.batch >= 2 * len(config.instruments) and training.batch % len(config.instruments) == 0,
-            f"multiples of {len(config.instruments)}, the number of instruments, with 2 clips or more of each",
+            training.batch >= 2 * len(config.voices) and training.batch % len(config.voices) == 0,
+            f"multiples of {len(config.voices)}, the number of voices, with 2 clips or more of each",
         ),
         (
             "representation.sample_rate",
@@ -345,8 +354,17 @@ def preset(name: str) -> Config:
     if name == "full":
         return Config(
             name="full",
+            soundfonts=("TimGM6mb", "FluidR3_GM"),
+            # A little narrower than quick, so that the weights stay below 16 MB in half precision.
+            model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
             training=TrainingConfig(
-                steps=20000, batch=32, learning_rate=7e-4, warm_up=500, average=0.999, validate_every=1000
+                steps=20000,
+                batch=32,
+                warm_up=500,
+                average=0.999,
+                room=0.5,
+                tuning=0.3,
+                validate_every=1000,
             ),
         )
     raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full")

@@ -45,8 +45,8 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset:
     data, training = config.data, config.training
     pieces = load_pieces(data.pieces_per_kind, cache)
     splits = split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
-    synths = [shared_synth(path) for path in config.soundfonts or (None,)]
-    sampler = BatchSampler(splits.train, training.seconds, training.batch, training.seed, synths)
+    synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
+    sampler = BatchSampler(splits.train, training.seconds, training.batch, training.seed, synths, training.tuning)
     return Dataset(config, splits, synths, sampler)
 
 

@@ -50,12 +50,14 @@ class LayerCache:
 class DecoderLayer(nn.Module):
     """Pre-norm layer: causal self-attention, cross-attention to the memory, feed-forward."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, feed_forward: int):
         super().__init__()
         self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
-        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.feed = nn.Sequential(
+            nn.Linear(width, feed_forward * width), nn.GELU(), nn.Linear(feed_forward * width, width)
+        )
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """All tokens at once, ``(B, S, width)``, as in training."""
@@ -118,7 +120,7 @@ class Decoder(nn.Module):
     Args:
         content_size, style_size: of ``z_content`` per section and of ``z_style``.
         frames, bins: of a section's STFT magnitude.
-        width, layers, heads: of the Transformer.
+        width, layers, heads, feed_forward: of the Transformer; the last in widths.
         token_injection: add the section's content and the style to its token, beside the cross-attention.
     """
 
@@ -131,6 +133,7 @@ class Decoder(nn.Module):
         width: int,
         layers: int,
         heads: int,
+        feed_forward: int,
         token_injection: bool,
     ):
         super().__init__()
@@ -142,7 +145,7 @@ class Decoder(nn.Module):
         self.style_memory = nn.Linear(style_size, width)
         self.content_token = nn.Linear(content_size, width) if token_injection else None
         self.style_token = nn.Linear(style_size, width) if token_injection else None
-        self.layers = nn.ModuleList(DecoderLayer(width, heads) for _ in range(layers))
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, feed_forward) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.hidden = nn.Linear(width, width)
         self.head = nn.Linear(width, 3 * frames * bins)

@@ -16,7 +16,8 @@ class TransferModel(nn.Module):
     """Encoders, decoder and everything that transfer needs; nothing that only training needs.
 
     Buffers hold the mean and deviation per bin of the training split's compressed magnitudes, shared by the classes,
-    and ``prototypes`` ``(classes, style_size)``, the mean style of each class over training clips.
+    and ``prototypes`` ``(voices, style_size)``, the mean style of each voice over training clips, in the order of
+    ``config.voices``.
     """
 
     def __init__(self, config: Config):
@@ -36,12 +37,13 @@ class TransferModel(nn.Module):
             sizes.decoder_width,
             sizes.decoder_layers,
             sizes.heads,
+            sizes.feed_forward,
             sizes.token_injection,
         )
         for name, bins in (("stft", shape.stft_bins), ("cqt", shape.cqt_bins)):
             self.register_buffer(f"{name}_mean", torch.zeros(bins))
             self.register_buffer(f"{name}_deviation", torch.ones(bins))
-        self.register_buffer("prototypes", torch.zeros(len(config.instruments), sizes.style_size))
+        self.register_buffer("prototypes", torch.zeros(len(config.voices), sizes.style_size))
 
     def fit_statistics(self, features: Features) -> None:
         """Take mean and deviation per bin from a sample of the training split (deviation at least 0.05)."""

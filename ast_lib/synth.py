@@ -39,6 +39,33 @@ def default_soundfont() -> pathlib.Path:
     return path
 
 
+# Soundfonts that go by a name: file name and the Debian package that has it.
+SOUNDFONTS = {
+    "FluidR3_GM": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
+    "MuseScore_General": ("MuseScore_General.sf3", "musescore-general-soundfont"),
+}
+SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
+
+
+def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
+    """Path of a soundfont given as ``TimGM6mb``, a key of :data:`SOUNDFONTS` or a path.
+
+    Raises:
+        AstError: when there is no such file.
+    """
+    if str(soundfont) == "TimGM6mb":
+        return default_soundfont()
+    if str(soundfont) in SOUNDFONTS:
+        name, package = SOUNDFONTS[str(soundfont)]
+        for folder in SOUNDFONT_FOLDERS:
+            if (pathlib.Path(folder) / name).is_file():
+                return pathlib.Path(folder) / name
+        raise AstError(f"soundfont: {name} is in none of {', '.join(SOUNDFONT_FOLDERS)}; install Debian's {package}")
+    if not pathlib.Path(soundfont).is_file():
+        raise AstError(f"soundfont: no file at {soundfont}; accepted are a path, TimGM6mb, {', '.join(SOUNDFONTS)}")
+    return pathlib.Path(soundfont)
+
+
 def program_of(instrument: str | int) -> int:
     """General-MIDI program number of an instrument given by name or by number.
 
@@ -72,18 +99,16 @@ class Synth:
     """One FluidSynth instance with one soundfont; ``render`` may be called any number of times, from any thread.
 
     Args:
-        soundfont: path of an ``.sf2`` or ``.sf3`` file; the default is :func:`default_soundfont`.
+        soundfont: a name or the path of an ``.sf2`` or ``.sf3`` file, see :func:`soundfont_path`.
         sample_rate: of what is rendered, in Hz.
 
     Raises:
         AstError: when the FluidSynth library or the soundfont is missing or unreadable.
     """
 
-    def __init__(self, soundfont: str | os.PathLike | None = None, sample_rate: int = SAMPLE_RATE):
+    def __init__(self, soundfont: str | os.PathLike = "TimGM6mb", sample_rate: int = SAMPLE_RATE):
         library = _library()
-        self.soundfont = pathlib.Path(soundfont) if soundfont else default_soundfont()
-        if not self.soundfont.is_file():
-            raise AstError(f"soundfont: no file at {self.soundfont}")
+        self.soundfont = soundfont_path(soundfont)
         self.sample_rate = sample_rate
         # A FluidSynth instance has one state: two threads that render at once would play into each other's result.
         self._lock = threading.Lock()
@@ -193,6 +218,6 @@ def _channel_arguments(side: str):
 
 
 @functools.lru_cache(maxsize=8)
-def shared_synth(soundfont: str | None = None, sample_rate: int = SAMPLE_RATE) -> Synth:
+def shared_synth(soundfont: str = "TimGM6mb", sample_rate: int = SAMPLE_RATE) -> Synth:
     """The process's synth for a soundfont: loading one takes longer than rendering a hundred clips."""
     return Synth(soundfont, sample_rate)

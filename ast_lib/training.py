@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ast_lib import config as configuration
-from ast_lib.augment import corrupt_context, equalise
+from ast_lib.augment import corrupt_context, equalise, record_in_room
 from ast_lib.config import Config
 from ast_lib.curriculum import learning_rate_factor, loss_weights, phase_at
 from ast_lib.data import Dataset, build_dataset, stack_audio
@@ -44,9 +44,14 @@ STATISTICS_BATCHES = 6
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """One training batch on the training device: ``features`` of B clips and their classes ``(B,)``."""
+    """One training batch on the training device.
+
+    ``features`` of B clips, what the content encoder hears of them (``heard``: the same clips, some in a room), and their
+    voices ``(B,)``.
+    """
 
     features: Features
+    heard: Features
     labels: Tensor
 
 
@@ -66,7 +71,7 @@ class Trainer:
         sizes, training = config.model, config.training
         model = TransferModel(config)
         discriminator = Discriminator(
-            sizes.content_size, sizes.style_size, len(config.instruments), sizes.discriminator_width
+            sizes.content_size, sizes.style_size, len(config.voices), sizes.discriminator_width
         )
         model.fit_statistics(self._statistics_features(model))
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
@@ -95,9 +100,18 @@ class Trainer:
     @torch.no_grad()
     def batch(self, step: int) -> Batch:
         """Render batch number ``step`` and compute its features."""
-        audio, labels = self.dataset.sampler(step)
-        features = self.model.representation(self.fabric.to_device(torch.from_numpy(audio)))
-        return Batch(features, self.fabric.to_device(torch.from_numpy(labels)))
+        clips, labels = self.dataset.sampler(step)
+        clips, labels = self.fabric.to_device((torch.from_numpy(clips), torch.from_numpy(labels)))
+        features = heard = self.model.representation(clips)
+        if self.config.training.room:
+            rate = self.config.representation.sample_rate
+            recorded = record_in_room(clips, rate, self.config.training.room, self._random(step, 1))
+            heard = self.model.representation(recorded)
+        return Batch(features, heard, labels)
+
+    def _random(self, step: int, use: int = 0) -> torch.Generator:
+        """The source of chance of one step, the same in a resumed run."""
+        return torch.Generator().manual_seed((2 * self.config.training.seed + use) * 10**8 + step)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
         """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
@@ -107,14 +121,14 @@ class Trainer:
             ``hsic``, ``adversarial``; and ``z_content`` ``(B, S, content_size)``.
         """
         training, constants = self.config.training, self.config.loss
-        random = torch.Generator().manual_seed(training.seed * 10**8 + step)
+        random = self._random(step)
         features, labels = batch.features, batch.labels
-        heard = equalise(features, self.config.representation, training.equalisation, random)
+        heard = equalise(batch.heard, self.config.representation, training.equalisation, random)
         target = self.model.normalise(features.stft_magnitude)
         with self.fabric.autocast():
             content = self.model.content_encoder(self.model.encoder_input(heard))
             style = self.model.style_encoder(self.model.encoder_input(features))
-            prototypes = class_prototypes(style, labels, len(self.config.instruments))
+            prototypes = class_prototypes(style, labels, len(self.config.voices))
             class_style_ = prototypes[labels]
             with torch.no_grad():
                 nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
@@ -176,7 +190,7 @@ class Trainer:
         with self.fabric.autocast():
             with torch.no_grad():
                 style = self.model.style_encoder(self.model.encoder_input(batch.features))
-                prototypes = class_prototypes(style, batch.labels, len(self.config.instruments))
+                prototypes = class_prototypes(style, batch.labels, len(self.config.voices))
             logits = self.discriminator.content_logits(content)
             style_logits = self.discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
         classes = torch.arange(len(prototypes), device=batch.labels.device)
@@ -204,7 +218,7 @@ class Trainer:
             batch = self.batch(STATISTICS_STEP + index)
             styles.append(self.average.encode_style(batch.features))
             labels.append(batch.labels)
-        prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.instruments))
+        prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.voices))
         self.average.prototypes.copy_(prototypes)
 
     def validate(self) -> dict[str, float]:

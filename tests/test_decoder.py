@@ -11,7 +11,7 @@ CONTENT, STYLE, FRAMES, BINS, WIDTH = 6, 3, 2, 5, 32
 
 def decoder(token_injection=True, layers=2, seed=0):
     torch.manual_seed(seed)
-    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, layers, 4, token_injection).eval()
+    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, layers, 4, 4, token_injection).eval()
     # The small first output of training would hide differences in the feedback.
     torch.nn.init.normal_(model.head.weight, std=0.3)
     return model.requires_grad_(False)
@@ -56,7 +56,7 @@ def test_attention_is_softmax_of_scaled_products():
 @pytest.mark.parametrize("first", [1, 3, 6])
 def test_a_layer_with_a_cache_equals_the_layer_without(first):
     torch.manual_seed(0)
-    layer, x, memory = DecoderLayer(16, 2), torch.randn(2, 6, 16), torch.randn(2, 5, 16)
+    layer, x, memory = DecoderLayer(16, 2, 4), torch.randn(2, 6, 16), torch.randn(2, 5, 16)
     cache = layer.start(memory, 6)
     parts = [layer.extend(x[:, :first], cache, 0)]
     parts += [layer.extend(x[:, position : position + 1], cache, position) for position in range(first, 6)]
@@ -80,7 +80,7 @@ def test_the_memory_is_the_content_and_then_the_style_once_for_each_section():
 
 def test_shapes_and_a_small_first_output():
     torch.manual_seed(0)
-    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, 2, 4, True)
+    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, 2, 4, 4, True)
     context, content, style = inputs()
     found = model(context, kept(context), content, style)
     assert found.magnitude.shape == found.cosine.shape == found.sine.shape == context.shape
