@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ast_lib.augment import LOWEST, corrupt_context, equalise
+from ast_lib.augment import LOWEST, corrupt_context, equalise, record_in_room
 from ast_lib.config import RepresentationConfig, TrainingConfig
 from ast_lib.representation import Features
 
@@ -140,3 +140,23 @@ def test_the_context_depends_on_the_generator_alone():
 def test_a_batch_of_one_section():
     found, keep = context(own=0, null=0, drop=0, clips=1, sections=1)
     assert found.shape == (1, 1, 1, 2) and keep.shape == (1, 1)
+
+
+def test_a_room_keeps_level_and_length_and_leaves_the_other_clips_alone():
+    audio = torch.randn(40, 4000, generator=torch.Generator().manual_seed(1)) * 0.07
+    heard = record_in_room(audio, 22050, 0.5, torch.Generator().manual_seed(0))
+    changed = (heard != audio).any(dim=1)
+    assert 10 <= changed.sum() <= 30
+    torch.testing.assert_close(heard.square().mean(1), audio.square().mean(1))
+    assert torch.equal(record_in_room(audio, 22050, 0.0, torch.Generator()), audio)
+    again = record_in_room(audio, 22050, 0.5, torch.Generator().manual_seed(0))
+    assert torch.equal(again, heard)
+
+
+def test_a_room_answers_a_click_with_a_decaying_tail_and_silence_with_silence():
+    click = torch.zeros(1, 22050)
+    click[0, 0] = 1.0
+    tail = record_in_room(click, 22050, 1.0, torch.Generator().manual_seed(3))[0]
+    first, last = tail[100:5000].square().mean(), tail[-5000:].square().mean()
+    assert tail.abs().argmax() == 0 and first > last > 0
+    assert not record_in_room(torch.zeros(1, 22050), 22050, 1.0, torch.Generator().manual_seed(3)).any()

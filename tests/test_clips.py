@@ -252,7 +252,7 @@ def test_each_class_plays_its_own_pieces_on_its_own_instrument(player, monkeypat
 
     used = []
 
-    def silent(synth, played, instrument, seconds):
+    def silent(synth, played, instrument, seconds, tuning):
         used.append((len(played), instrument))
         return np.zeros(1, dtype=np.float32)
 
@@ -266,3 +266,20 @@ def test_each_class_plays_its_own_pieces_on_its_own_instrument(player, monkeypat
 def test_a_batch_that_cannot_be_shared_equally_is_refused(player):
     with pytest.raises(AstError, match="batch: found 5, accepted are multiples of 2"):
         sampler(player, batch=5)
+
+
+def test_voices_are_numbered_soundfont_by_soundfont(monkeypatch):
+    """Two soundfonts make four classes; the first two are the instruments on the first soundfont."""
+    heard = []
+
+    def note_down(synth, notes, instrument, seconds, tuning):
+        heard.append((synth, instrument, tuning))
+        return np.zeros(1, dtype=np.float32)
+
+    monkeypatch.setattr(clips, "render_clip", note_down)
+    train = {"piano": [piece("a")], "violin": [piece("b")]}
+    _, voices = BatchSampler(train, 1.0, 8, 0, ["first", "second"], tuning=0.3)(0)
+    assert voices.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    order = [(synth, instrument) for synth in ("first", "second") for instrument in ("piano", "violin")]
+    assert [h[:2] for h in heard[:4]] == order
+    assert max(abs(h[2]) for h in heard) <= 0.3 and len({h[2] for h in heard}) == 8

@@ -147,8 +147,8 @@ def test_threads_share_one_synth_without_disturbing_each_other(player):
 
 def test_the_shared_synth_is_one_per_soundfont_and_rate():
     assert synth.shared_synth() is synth.shared_synth()
-    assert synth.shared_synth(None, 16000) is not synth.shared_synth()
-    assert len(synth.shared_synth(None, 16000).render(notes((0, 1, 60)), "piano", 0.5)) == 8000
+    assert synth.shared_synth("TimGM6mb", 16000) is not synth.shared_synth()
+    assert len(synth.shared_synth("TimGM6mb", 16000).render(notes((0, 1, 60)), "piano", 0.5)) == 8000
 
 
 # --- names and bad input
