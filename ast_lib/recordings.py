@@ -1,0 +1,364 @@
+"""Recordings to clips: segments, silence, splits by piece, and training batches.
+
+Chapter: ``notebooks/02_dataset.md``. The recipe is the paper's: clips of 10 s, one to three of a violin file and one of
+a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long silence left out, 80/10/10 by piece.
+:mod:`ast_lib.readers` and :mod:`ast_lib.bach_violin` list the recordings, :mod:`ast_lib.audit` compares their sources.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import librosa
+import numpy as np
+import soundfile
+import soxr
+
+from ast_lib import audio
+from ast_lib.clips import normalise_rms
+from ast_lib.errors import AstError
+from ast_lib.manifest import SPLITS, Clip
+from ast_lib.synth import SAMPLE_RATE
+
+SECONDS = 10.0  # of a clip
+MAX_SILENCE = 1.0  # seconds on end in a clip that may be silent
+SILENCE_DB = 40.0  # below a clip's loudest frame, at which a frame counts as silent
+FRACTIONS = (0.8, 0.1, 0.1)  # of the pieces, in the order of SPLITS
+NAMED = 10  # of the things left out that a summary names
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A recording as a dataset lists it: the part ``start``..``end`` (seconds; None is the end) of the file ``path``.
+
+    The other fields are those of :class:`ast_lib.manifest.Clip`; ``split`` is set where the dataset has official ones.
+    """
+
+    id: str
+    dataset: str
+    piece: str
+    instrument: str
+    path: pathlib.Path
+    licence: str
+    start: float = 0.0
+    end: float | None = None
+    split: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection(Generic[Item]):
+    """What a step kept, and the names of what it left out, by reason; ``print`` it to read the count of each."""
+
+    items: list[Item]
+    left_out: dict[str, list[str]]
+
+    def __str__(self):
+        parts = [f"{len(self.items)} kept"]
+        for reason, names in self.left_out.items():
+            more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            parts.append(f"{len(names)} left out: {reason} ({', '.join(names[:NAMED])}{more})")
+        return "; ".join(parts)
+
+
+# --- audio of a recording
+
+
+def length(path: str | os.PathLike) -> tuple[float, int]:
+    """Length in seconds and sample rate in Hz of an audio file, from its header.
+
+    Raises:
+        AstError: when the file is missing, unreadable, or has no samples.
+    """
+    with _open(path) as file:
+        if not 0 < file.frames < 2**62:  # libsndfile's answer where a file was cut off
+            raise AstError(f"{path}: found no samples or no end, accepted is a complete audio file")
+        return file.frames / file.samplerate, file.samplerate
+
+
+def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_silence: bool = False) -> np.ndarray:
+    """A stretch of an audio file as :func:`ast_lib.audio.load` would give it, without decoding the rest.
+
+    Args:
+        path: a file that libsndfile reads, at any rate, with any channel count and bit depth.
+        start, seconds: of the stretch, in the file's own time.
+        allow_silence: accept a stretch whose RMS is below :data:`ast_lib.audio.SILENCE`.
+
+    Returns:
+        float32 ``(round(seconds * 22050),)``, the mean of the channels.
+
+    Raises:
+        AstError: when the file is missing or unreadable, ends before the stretch does, or the stretch is silent or
+            holds NaN or infinite samples.
+    """
+    try:
+        with _open(path) as file:
+            rate, wanted = file.samplerate, round(seconds * file.samplerate)
+            file.seek(min(round(start * rate), file.frames))
+            samples = file.read(wanted, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AstError(f"{path}: not readable at {start:g} s ({error.error_string.rstrip('.')})") from error
+    if len(samples) < wanted or not wanted:
+        raise AstError(
+            f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, {seconds:g} s were expected; "
+            "the file is shorter than its header or its table says"
+        )
+    signal = audio.check(str(path), samples.mean(axis=1), allow_silence)
+    # The resampler may round a sample up or down.
+    return librosa.util.fix_length(soxr.resample(signal, rate, SAMPLE_RATE), size=round(seconds * SAMPLE_RATE))
+
+
+def _open(path: str | os.PathLike) -> soundfile.SoundFile:
+    if not pathlib.Path(path).is_file():
+        raise AstError(f"{path}: no such file")
+    try:
+        return soundfile.SoundFile(path)
+    # A TypeError for headerless ".raw" files, whose rate nobody can know.
+    except (soundfile.LibsndfileError, TypeError) as error:
+        reason = getattr(error, "error_string", "a headerless format").rstrip(".")
+        raise AstError(f"{path}: not readable as audio ({reason})") from error
+
+
+def load_clip(clip: Clip) -> np.ndarray:
+    """Audio ``(samples,)`` float32 of a clip: mono, 22,050 Hz, RMS 0.07.
+
+    Raises:
+        AstError: as :func:`read_segment`.
+    """
+    return normalise_rms(read_segment(clip.path, clip.start, clip.seconds))
+
+
+def longest_silence(signal: np.ndarray, below: float = SILENCE_DB) -> float:
+    """The longest stretch, in seconds, that stays ``below`` dB under the loudest frame (2048 samples, hop 512).
+
+    Audio whose RMS is below :data:`ast_lib.audio.SILENCE` is silent from end to end.
+    """
+    if np.sqrt(np.mean(np.square(signal, dtype=np.float64))) < audio.SILENCE:
+        return len(signal) / SAMPLE_RATE
+    sounding = librosa.effects.split(signal, top_db=below)
+    # From the end of each sounding stretch to the start of the next, the clip's own start and end included.
+    gaps = np.diff([0, *sounding.ravel(), len(signal)])[::2]
+    return float(gaps.max()) / SAMPLE_RATE
+
+
+# --- clips
+
+
+def segment_starts(duration: float, seconds: float, most: int) -> list[float]:
+    """Where to cut clips: the middles of 1, 2 or 3 equal parts, none if the recording is shorter than a clip.
+
+    As in the published code, a recording below 4 clips' length gives one, below 7 two, and more of it three; ``most``
+    is an upper bound. A single clip is the middle of the recording.
+    """
+    if duration < seconds:
+        return []
+    count = min(most, 1 + (duration >= 4 * seconds) + (duration >= 7 * seconds))
+    return [(i + 0.5) * duration / count - seconds / 2 for i in range(count)]
+
+
+def cut(
+    recordings: Sequence[Recording],
+    seconds: float = SECONDS,
+    most: int = 3,
+    one_per_piece: Sequence[str] = ("piano",),
+    max_silence: float = MAX_SILENCE,
+    skip_unreadable: bool = False,
+) -> Selection[Clip]:
+    """Cut clips out of recordings.
+
+    Args:
+        recordings: from a reader.
+        seconds: length of a clip.
+        most: clips of a recording, 1 to 3 (:func:`segment_starts`).
+        one_per_piece: instruments of which a piece gives one clip only, from the middle one of its recordings.
+        max_silence: a clip with a longer silence is left out (:func:`longest_silence`), seconds.
+        skip_unreadable: leave unreadable recordings out instead of stopping.
+
+    Returns:
+        the clips; left out are recordings ``shorter than a clip``, ``not the piece's one recording``, ``unreadable``,
+        and clips with ``long silence``.
+
+    Raises:
+        AstError: when recordings are unreadable and ``skip_unreadable`` is false; it names and counts them all.
+    """
+    if not seconds > 0 or not 1 <= most <= 3:
+        raise AstError(f"cut: found seconds {seconds} and most {most}, accepted are seconds above 0 and most 1, 2 or 3")
+    left_out = {"not the piece's one recording": [], "unreadable": [], "shorter than a clip": [], "long silence": []}
+    chosen, reasons, clips = _one_per_piece(recordings, one_per_piece), [], []
+    for recording in recordings:
+        if recording.instrument in one_per_piece and recording.id not in chosen:
+            left_out["not the piece's one recording"].append(recording.id)
+            continue
+        try:
+            found, silent = _cut_one(
+                recording, seconds, 1 if recording.instrument in one_per_piece else most, max_silence
+            )
+        except AstError as error:
+            left_out["unreadable"].append(recording.id)
+            reasons.append(str(error))
+            continue
+        left_out["long silence"] += silent
+        if not found and not silent:
+            left_out["shorter than a clip"].append(recording.id)
+        clips += found
+    if reasons and not skip_unreadable:
+        raise AstError(
+            f"recordings: {len(reasons)} of {len(recordings)} are unreadable ({'; '.join(reasons)}); "
+            "mend them, or leave them out with skip_unreadable=True"
+        )
+    return Selection(clips, {reason: names for reason, names in left_out.items() if names})
+
+
+def _one_per_piece(recordings: Sequence[Recording], instruments: Sequence[str]) -> set[str]:
+    pieces: dict[tuple, list[str]] = {}
+    for recording in recordings:
+        if recording.instrument in instruments:
+            pieces.setdefault((recording.dataset, recording.piece, recording.instrument), []).append(recording.id)
+    return {sorted(ids)[len(ids) // 2] for ids in pieces.values()}
+
+
+def _cut_one(recording: Recording, seconds: float, most: int, max_silence: float) -> tuple[list[Clip], list[str]]:
+    """The clips of one recording, and the ids of those with long silence."""
+    duration, rate = length(recording.path)
+    end = duration if recording.end is None else recording.end
+    clips, silent = [], []
+    for number, offset in enumerate(segment_starts(end - recording.start, seconds, most), start=1):
+        name, start = f"{recording.id}#{number}", recording.start + offset
+        signal = read_segment(recording.path, start, seconds, allow_silence=True)
+        if longest_silence(signal) > max_silence:
+            silent.append(name)
+            continue
+        clips.append(
+            Clip(
+                id=name,
+                dataset=recording.dataset,
+                piece=recording.piece,
+                instrument=recording.instrument,
+                path=str(recording.path),
+                start=round(start, 6),
+                seconds=seconds,
+                sample_rate=rate,
+                licence=recording.licence,
+                split=recording.split,
+                rms=float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))),
+            )
+        )
+    return clips, silent
+
+
+def assign_splits(clips: Sequence[Clip], seed: int, fractions: Sequence[float] = FRACTIONS) -> list[Clip]:
+    """Deal the pieces of each instrument to train, validation and test; clips that have a split already keep it.
+
+    A piece that several instruments play is in the same split for all of them.
+
+    Args:
+        clips: from :func:`cut`.
+        seed: of the shuffle.
+        fractions: of an instrument's pieces, in the order of :data:`ast_lib.manifest.SPLITS`; they sum to 1.
+
+    Returns:
+        the clips in the same order, each with its split.
+
+    Raises:
+        AstError: when an instrument has too few pieces to give every split one, or the fractions do not sum to 1.
+    """
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise AstError(f"fractions: found {tuple(fractions)}, accepted are three numbers, 0 or more, that sum to 1")
+    rng, splits = np.random.default_rng(seed), {}
+    for clip in clips:
+        if clip.split:
+            splits[clip.dataset, clip.piece] = clip.split
+    for instrument in sorted({clip.instrument for clip in clips}):
+        pieces = sorted({(clip.dataset, clip.piece) for clip in clips if clip.instrument == instrument})
+        # At least one for every split that is wanted at all.
+        wanted = {
+            split: max(1, round(fraction * len(pieces))) if fraction else 0
+            for split, fraction in zip(SPLITS, fractions, strict=True)
+        }
+        dealt = Counter(splits[piece] for piece in pieces if piece in splits)
+        free = [piece for piece in pieces if piece not in splits]
+        free = [free[i] for i in rng.permutation(len(free))]
+        for split in ("test", "validation"):
+            share = max(0, wanted[split] - dealt[split])
+            splits.update(dict.fromkeys(free[:share], split))
+            free = free[share:]
+        splits.update(dict.fromkeys(free, "train"))
+        dealt = Counter(splits[piece] for piece in pieces)
+        empty = [split for split in SPLITS if wanted[split] and not dealt[split]]
+        if empty:
+            raise AstError(
+                f"instrument {instrument}: found {len(pieces)} pieces, which leave none for {' and '.join(empty)}; "
+                f"accepted is {sum(count > 0 for count in wanted.values())} pieces or more, one for each split"
+            )
+    return [dataclasses.replace(clip, split=splits[clip.dataset, clip.piece]) for clip in clips]
+
+
+# --- batches
+
+
+class RecordingSampler:
+    """Balanced, unpaired training batches from recordings; takes the place of :class:`ast_lib.clips.BatchSampler`.
+
+    An instrument is one voice, as in a configuration with one soundfont, whoever plays it. A clip is decoded when it is
+    first drawn and kept in memory (0.9 MB for 10 s).
+
+    Args:
+        clips: a manifest; only those of ``split`` are used.
+        instruments: the classes, in the order of their numbers.
+        seconds: length of what is drawn from a clip, at a random place, then scaled to RMS 0.07.
+        batch: clips in a batch, a multiple of the number of instruments.
+        seed: batch number ``step`` depends on ``seed`` and ``step`` alone, so a resumed run sees the same clips.
+        split: one of :data:`ast_lib.manifest.SPLITS`.
+
+    Raises:
+        AstError: when the batch cannot be shared equally, an instrument has no clip, or a clip is too short.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        instruments: Sequence[str],
+        seconds: float,
+        batch: int,
+        seed: int,
+        split: str = "train",
+    ):
+        if not instruments or batch < 1 or batch % len(instruments):
+            raise AstError(
+                f"batch: found {batch}, accepted are multiples of {len(instruments)}, the number of instruments"
+            )
+        self.clips = [
+            [clip for clip in clips if clip.split == split and clip.instrument == name] for name in instruments
+        ]
+        for name, found in zip(instruments, self.clips, strict=True):
+            if not found:
+                raise AstError(f"instrument {name}: found no clip in the split {split!r}, accepted is 1 or more")
+            short = min(found, key=lambda clip: clip.seconds)
+            if short.seconds < seconds:
+                raise AstError(f"clip {short.id}: found {short.seconds:g} s, accepted is {seconds:g} s or more")
+        self.voices = len(instruments)
+        self.samples, self.batch, self.seed = round(seconds * SAMPLE_RATE), batch, seed
+        self._audio: dict[str, np.ndarray] = {}
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Audio ``(B, samples)`` float32 and classes ``(B,)`` int64 of one step; classes alternate 0, 1, 0, 1, ...
+
+        Raises:
+            AstError: when a clip's file has become unreadable since the manifest was made.
+        """
+        rng = np.random.default_rng([self.seed, step])
+        rows, classes = [], []
+        for index in range(self.batch):
+            label = index % len(self.clips)
+            clip = self.clips[label][rng.integers(len(self.clips[label]))]
+            if clip.id not in self._audio:
+                self._audio[clip.id] = load_clip(clip)
+            signal = self._audio[clip.id]
+            start = rng.integers(len(signal) - self.samples + 1)
+            rows.append(normalise_rms(signal[start : start + self.samples]))
+            classes.append(label)
+        return np.stack(rows), np.array(classes, dtype=np.int64)
