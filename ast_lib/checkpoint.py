@@ -10,7 +10,6 @@ import pathlib
 import safetensors
 import safetensors.torch
 import torch
-import torch
 
 from ast_lib import config as configuration
 from ast_lib.errors import AstError

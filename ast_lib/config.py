@@ -154,7 +154,7 @@ def check(config: Config) -> None:
         ("data", data, ["pieces_per_kind"]),
         ("representation", shape, ["n_fft", "hop", "cqt_bins_per_octave", "cqt_octaves", "section_frames"]),
         ("model", model, ["content_size", "style_size", "encoder_layers", "decoder_layers", "discriminator_width"]),
-        ("model", model, ["content_width", "style_width", "decoder_width", "heads", "window"]),
+        ("model", model, ["content_width", "style_width", "decoder_width", "feed_forward", "heads", "window"]),
         ("training", training, ["steps", "validate_every"]),
     ]
     above_0 = [
@@ -166,9 +166,9 @@ def check(config: Config) -> None:
     at_least_0 = [
         ("data", data, ["seed"]),
         ("model", model, ["residual_blocks"]),
-        ("training", training, ["warm_up", "equalisation", "context_noise", "weight_decay", "seed"]),
+        ("training", training, ["warm_up", "equalisation", "tuning", "context_noise", "weight_decay", "seed"]),
     ]
-    shares = [("training", training, ["context_drop", "context_null", "context_own", "final_rate"])]
+    shares = [("training", training, ["room", "context_drop", "context_null", "context_own", "final_rate"])]
     # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
     for groups, accepted, holds in (
         (at_least_1, "1 or more", lambda value: value >= 1),
@@ -181,7 +181,12 @@ def check(config: Config) -> None:
                 if not holds(getattr(values, name)):
                     raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
     rules = [
-        ("soundfonts", config.soundfonts, len(config.soundfonts) >= 1, "1 or more"),
+        (
+            "soundfonts",
+            config.soundfonts,
+            len(set(config.soundfonts)) == len(config.soundfonts) >= 1,
+            "1 or more different names or paths",
+        ),
         (
             "instruments",
             config.instruments,
@@ -191,7 +196,7 @@ def check(config: Config) -> None:
         (
             "training.batch",
             training.batch,
-            training.batch >= 2 * len(config.voices) and training.batch % len(config.voices) == 0,
+            training.batch >= 2 * len(config.voices) and training.batch % max(len(config.voices), 1) == 0,
             f"multiples of {len(config.voices)}, the number of voices, with 2 clips or more of each",
         ),
         (

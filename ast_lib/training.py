@@ -46,8 +46,8 @@ STATISTICS_BATCHES = 6
 class Batch:
     """One training batch on the training device.
 
-    ``features`` of B clips, what the content encoder hears of them (``heard``: the same clips, some in a room), and their
-    voices ``(B,)``.
+    ``features`` of B clips, what the content encoder hears of them (``heard``: the same clips, some in a room), and
+    their voices ``(B,)``.
     """
 
     features: Features
