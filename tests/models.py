@@ -65,6 +65,6 @@ def made_dataset(config: Config) -> Dataset:
     """As :func:`ast_lib.data.build_dataset`, from :func:`made_pieces`: no score is read."""
     data, training = config.data, config.training
     splits = split_by_piece(made_pieces(), config.instruments, data.seed, data.test_pieces, data.validation_pieces)
-    synths = [shared_synth()]
-    sampler = BatchSampler(splits.train, training.seconds, training.batch, training.seed, synths)
+    synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
+    sampler = BatchSampler(splits.train, training.seconds, training.batch, training.seed, synths, training.tuning)
     return Dataset(config, splits, synths, sampler)

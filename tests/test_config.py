@@ -51,6 +51,13 @@ def test_an_unknown_preset_is_refused():
         preset("huge")
 
 
+def test_voices_are_every_instrument_on_every_soundfont_the_first_soundfonts_first():
+    config = Config("x", instruments=("piano", "violin"), soundfonts=("a", "b"))
+    assert config.voices == (("piano", "a"), ("violin", "a"), ("piano", "b"), ("violin", "b"))
+    with refused("training.batch: found 10", "multiples of 4, the number of voices"):
+        Config("x", soundfonts=("a", "b"), training=TrainingConfig(batch=10))
+
+
 def test_sizes_that_follow_from_others():
     shape = preset("quick").representation
     assert (shape.stft_bins, shape.cqt_bins) == (513, 168)
@@ -167,8 +174,14 @@ def test_what_a_dictionary_is_refused_for(values, parts):
 @pytest.mark.parametrize(
     ("assignment", "found", "accepted"),
     [
+        ("instruments=[]", "()", "2 or more different names"),
         ('instruments=["piano"]', "('piano',)", "2 or more different names"),
         ('instruments=["piano", "piano"]', "('piano', 'piano')", "2 or more different names"),
+        ("soundfonts=[]", "()", "1 or more different names"),
+        ('soundfonts=["a", "a"]', "('a', 'a')", "1 or more different names"),
+        ("training.room=1.5", "1.5", "0 to 1"),
+        ("training.tuning=-1", "-1.0", "0 or more"),
+        ("model.feed_forward=0", "0", "1 or more"),
         ("training.steps=0", "0", "1 or more"),
         ("training.batch=2", "2", "multiples of 2"),
         ("training.batch=5", "5", "multiples of 2"),

@@ -22,7 +22,9 @@ from ast_lib.curriculum import learning_rate_factor, loss_weights
 from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.metrics import log_spectral_distance
+from ast_lib.synth import soundfont_path
 from ast_lib.training import STATISTICS_BATCHES, STATISTICS_STEP, Batch, Trainer
+from ast_lib.transfer import class_style
 
 CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5")
 LOSSES = ("magnitude", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
@@ -292,26 +294,26 @@ def test_gradients_reach_every_parameter_of_the_model_in_the_last_phase(dataset)
 
 
 def test_the_adversarial_term_makes_the_discriminator_unsure_of_content(dataset):
-    run = trainer(dataset)
+    run = trainer(dataset, "training.equalisation=0")
     batch = run.batch(0)
 
     def entropy():
         with torch.no_grad():
-            heard = equalise(batch.features, CONFIG.representation, 5.0, torch.Generator().manual_seed(0))
-            logits = run.discriminator.content_logits(run.model.content_encoder(run.model.encoder_input(heard)))
+            content = run.model.content_encoder(run.model.encoder_input(batch.features))
+            logits = run.discriminator.content_logits(content)
             return torch.distributions.Categorical(logits=logits).entropy().mean().item()
 
     with torch.no_grad():  # a discriminator that is sure of something
         for parameter in run.discriminator.parameters():
             parameter.mul_(3)
     before = entropy()
-    optimizer = torch.optim.SGD(run.model.content_encoder.parameters(), 0.1)
-    for _ in range(5):
+    optimizer = torch.optim.SGD(run.model.content_encoder.parameters(), 0.01)
+    for _ in range(10):
         losses, _ = run.generator_losses(batch, 0)
         optimizer.zero_grad()
         losses["adversarial"].backward()
         optimizer.step()
-    assert before < math.log(2) - 0.005 and entropy() > before
+    assert before < math.log(2) - 0.005 and entropy() > before + 0.001
 
 
 def test_the_decoder_is_asked_for_its_own_clip(dataset):
@@ -480,13 +482,13 @@ def test_a_batch_without_one_of_the_classes_is_refused(dataset):
     run = trainer(dataset)
     batch = run.batch(0)
     with pytest.raises(AstError, match="class 1 is not in the batch"):
-        run.train_step(Batch(batch.features, torch.zeros_like(batch.labels)))
+        run.train_step(Batch(batch.features, batch.heard, torch.zeros_like(batch.labels)))
 
 
 def test_silence_is_a_batch_like_any_other(dataset):
     run = trainer(dataset)
-    audio = torch.zeros(4, 4000)
-    logged = run.train_step(Batch(run.model.representation(audio), torch.tensor([0, 1, 0, 1])))
+    silence = run.model.representation(torch.zeros(4, 4000))
+    logged = run.train_step(Batch(silence, silence, torch.tensor([0, 1, 0, 1])))
     assert all(math.isfinite(value) for value in logged.values())
 
 
@@ -508,6 +510,37 @@ def test_half_precision_trains_and_keeps_its_weights_in_full(dataset):
     average = run.fit(progress=False)
     assert {parameter.dtype for parameter in average.parameters()} == {torch.float32}
     assert math.isfinite(run.history[-1]["lsd_piano_to_violin"])
+
+
+def test_only_the_content_encoder_hears_the_room(dataset):
+    run, plain = trainer(dataset, "training.room=1"), trainer(dataset)
+    batch = run.batch(3)
+    assert torch.equal(batch.features.stft_magnitude, plain.batch(3).features.stft_magnitude)
+    assert not torch.allclose(batch.heard.stft_magnitude, batch.features.stft_magnitude, atol=0.05)
+    # The same room whenever the step is drawn.
+    assert torch.equal(batch.heard.stft_magnitude, run.batch(3).heard.stft_magnitude)
+    heard = []
+    run.model.content_encoder.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
+    run.model.style_encoder.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
+    run.generator_losses(batch, 3)
+    # The equaliser of a step has a source of chance of its own, not that of the room.
+    equalised = equalise(batch.heard, CONFIG.representation, 5.0, torch.Generator().manual_seed(3))
+    assert torch.equal(heard[0], run.model.encoder_input(equalised))
+    assert torch.equal(heard[1], run.model.encoder_input(batch.features))
+
+
+def test_every_voice_is_a_class(tmp_path):
+    other = tmp_path / "other.sf2"
+    other.symlink_to(soundfont_path("TimGM6mb"))
+    assignments = (f'soundfonts=["TimGM6mb", "{other}"]', "training.batch=8", "training.steps=1", "training.tuning=0.3")
+    config = override(CONFIG, *assignments)
+    run = Trainer(config, made_dataset(config), "cpu")
+    assert run.batch(0).labels.tolist() == [0, 1, 2, 3] * 2
+    model = run.fit(progress=False)
+    assert model.prototypes.shape == (4, 32) and run.discriminator.style_logits(model.prototypes).shape == (4, 4)
+    # Transfer goes to the instrument's default voice, the one on the first soundfont.
+    assert torch.equal(class_style(model, "violin")[0], model.prototypes[1])
+    assert {name for name in run.history[0] if "lsd" in name} == {"lsd_piano_to_violin", "lsd_violin_to_piano"}
 
 
 def test_three_instruments(dataset):
