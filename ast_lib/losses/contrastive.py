@@ -1,6 +1,7 @@
 """InfoNCE on style codes: clips of one instrument attract each other, all others repel.
 
-Chapter: ``notebooks/05_infonce.md``. Codes are compared by the cosine of their angle, so their length plays no part.
+Chapter: ``notebooks/05_infonce.md``, whose equations are cited by their labels. Codes are compared by the cosine of
+their angle, so their length plays no part: the gradient is orthogonal to a code (``nce-gradient``).
 """
 
 import math
@@ -25,15 +26,16 @@ def _check_temperature(temperature: float) -> None:
 def info_nce(anchors: Tensor, positives: Tensor, temperature: float = 0.1) -> Tensor:
     """Mean cross-entropy of picking, among all positives of the batch, the one that belongs to the anchor.
 
-    With ``s_ij`` the cosine of anchor ``i`` and positive ``j``: ``L = −1/B Σ_i log(exp(s_ii/τ) / Σ_j exp(s_ij/τ))``.
+    With ``s_ij`` the cosine of anchor ``i`` and positive ``j``: ``L = −1/B Σ_i log(exp(s_ii/τ) / Σ_j exp(s_ij/τ))``
+    (equation ``nce-loss``). The best τ is the noise of the positives, ``nce-temperature``.
 
     Args:
         anchors, positives: ``(B, d)``; row ``i`` of both belongs together, the other rows are the negatives.
         temperature: τ, above 0.
 
     Returns:
-        scalar within :func:`info_nce_range`; log B when no anchor tells its positive from the others. One pair (B = 1)
-        leaves nothing to choose and gives 0. A code of zeros has the cosine 0 with everything.
+        scalar within :func:`info_nce_range` (``nce-range``); log B when no anchor tells its positive from the others.
+        One pair (B = 1) leaves nothing to choose and gives 0. A code of zeros has the cosine 0 with everything.
 
     Raises:
         AstError: for shapes that differ or a temperature that is not above 0.
@@ -52,7 +54,7 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
     """InfoNCE in which every other clip of the same class is a positive; the form that the published code uses.
 
     ``L = −mean_i 1/|P(i)| Σ_{p in P(i)} log(exp(s_ip/τ) / Σ_{a ≠ i} exp(s_ia/τ))``, with ``s`` the cosine and ``P(i)``
-    the other clips of the class of clip ``i``.
+    the other clips of the class of clip ``i`` (equation ``nce-supervised``).
 
     Args:
         z: ``(B, d)``.
@@ -61,7 +63,8 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
 
     Returns:
         scalar of at least 0 and at most ``log(B − 1) + 2/τ``. It does not reach 0: with ``P`` positives an anchor it is
-        at least log P (the positives share the probability), reached as τ → 0 when each class is one point of its own.
+        at least log P (the positives share the probability, ``nce-log-p``), reached as τ → 0 when each class is one
+        point of its own; for K balanced classes at least ``log(P + N exp(−K / ((K−1) τ)))``, ``nce-supervised-range``.
         All codes equal gives log(B − 1). Anchors without a positive are left out of the mean (the published code counts
         them as 0; the two agree on balanced batches). No anchor with a positive (one clip, or all labels different)
         gives 0 with gradient 0. A single class still draws the clips into one point. A code of zeros has cosine 0.
@@ -96,7 +99,7 @@ def info_nce_range(batch: int, temperature: float = 0.1) -> tuple[float, float, 
     Raises:
         AstError: for a batch below 1 or a temperature that is not above 0.
 
-    Source: derived in chapter 05 by Jensen's inequality.
+    Source: chapter 05, equation ``nce-range``, by Jensen's inequality.
     """
     _check_temperature(temperature)
     if batch < 1:
@@ -111,6 +114,9 @@ def info_nce_range(batch: int, temperature: float = 0.1) -> tuple[float, float, 
 
 def mutual_information_bound(loss: Tensor | float, batch: int) -> Tensor | float:
     """The bound ``I(anchor; positive) ≥ log B − L`` in nats, at most log B however good the codes are.
+
+    Proved in chapter 05, equation ``nce-bound``, for negatives drawn independently of the anchor. The supervised form
+    on balanced batches breaks that assumption and can exceed the information.
 
     Source: van den Oord, Li and Vinyals (2018), eq. 5; Poole et al., "On variational bounds of mutual information"
     (2019).

@@ -1,6 +1,7 @@
 """HSIC: a measure of dependence between style and content codes that sees more than correlation.
 
-Chapter: ``notebooks/07_hsic.md``. ``K`` and ``L`` are the kernel matrices of the two codes, ``H = I − 11ᵀ/B`` centres.
+Chapter: ``notebooks/07_hsic.md``, whose equations are cited by their labels. ``K`` and ``L`` are the kernel
+matrices of the two codes, ``H = I − 11ᵀ/B`` centres.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ def _distances(x: Tensor) -> Tensor:
 @full_precision
 @torch.no_grad()
 def median_width(x: Tensor) -> Tensor:
-    """Median distance between different codes: the usual width of a Gaussian kernel.
+    """Median distance between different codes: the usual width of a Gaussian kernel (equation ``hsic-median``).
 
     Each pair counts once; a code's distance to itself and the zero distances of duplicates do not count.
 
@@ -45,6 +46,7 @@ def median_width_published(x: Tensor, y: Tensor) -> Tensor:
     One width for both codes: the median of *all* entries of the distance matrix of ``x`` and ``y`` stacked, so the 2B
     zeros of the diagonal and every pair twice (the code indexes rows where it means pairs), and distances between a
     style and a content code, which mean nothing. The gradient runs through the width.
+    Where the two clouds of codes lie apart it is the largest distance of the wider one (``hsic-published-width``).
 
     Args:
         x, y: ``(B, d)`` both.
@@ -62,7 +64,7 @@ def median_width_published(x: Tensor, y: Tensor) -> Tensor:
 
 @full_precision
 def gaussian_kernel(x: Tensor, width: Tensor | float | None = None) -> Tensor:
-    """``K_ij = exp(−‖x_i − x_j‖² / (2 width²))``.
+    """``K_ij = exp(−‖x_i − x_j‖² / (2 width²))`` (equation ``hsic-kernel``); for its limits see ``hsic-limits``.
 
     Args:
         x: ``(B, d)``.
@@ -85,7 +87,8 @@ def gaussian_kernel(x: Tensor, width: Tensor | float | None = None) -> Tensor:
 def linear_kernel(x: Tensor) -> Tensor:
     """``K_ij = x_i · x_j``, ``(B, d)`` to ``(B, B)``.
 
-    HSIC with it sees correlation alone: the biased one is the sum of squares of the covariance matrix of the two codes.
+    HSIC with it sees correlation alone: the biased one is the sum of squares of the covariance matrix of the two
+    codes (``hsic-linear``).
     """
     return x @ x.T
 
@@ -109,7 +112,7 @@ def hsic_biased(
 ) -> Tensor:
     """``tr(K H L H) / (B − 1)²``: 0 when the batch shows no dependence that the kernels can see.
 
-    Its bias is of order 1/B: independent codes of a small batch do not give 0.
+    Equation ``hsic-biased``. Its bias is of order 1/B: independent codes of a small batch give ``hsic-floor``, not 0.
 
     Args:
         x, y: ``(B, dx)`` and ``(B, dy)``, row ``i`` of both from the same clip.
@@ -137,7 +140,7 @@ def hsic_unbiased(
     """The unbiased estimate: its mean over batches of independent codes is 0 at any batch size, for a fixed width.
 
     With ``K̃``, ``L̃`` the kernel matrices with their diagonals set to 0:
-    ``[tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((B−1)(B−2)) − 2/(B−2) 1ᵀK̃L̃1] / (B(B−3))``.
+    ``[tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((B−1)(B−2)) − 2/(B−2) 1ᵀK̃L̃1] / (B(B−3))`` (equation ``hsic-unbiased``).
 
     Args:
         x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
@@ -195,8 +198,8 @@ def permutation_test(
         seed: of the shuffles.
 
     Returns:
-        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)``, so from
-        ``1 / (1 + permutations)`` to 1; codes that are the same for all clips give 1. NaN codes give NaN for both.
+        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)`` (``hsic-pvalue``),
+        from ``1 / (1 + permutations)`` to 1; codes that are the same for all clips give 1. NaN codes give NaN for both.
 
     Raises:
         AstError: for fewer than 2 clips, unequal numbers of them, or no permutation.
