@@ -113,6 +113,7 @@ def hsic_biased(
     """``tr(K H L H) / (B − 1)²``: 0 when the batch shows no dependence that the kernels can see.
 
     Equation ``hsic-biased``. Its bias is of order 1/B: independent codes of a small batch give ``hsic-floor``, not 0.
+    For its gradient see ``hsic-gradient``, for what it means ``hsic-spectral``.
 
     Args:
         x, y: ``(B, dx)`` and ``(B, dy)``, row ``i`` of both from the same clip.
@@ -198,8 +199,9 @@ def permutation_test(
         seed: of the shuffles.
 
     Returns:
-        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)`` (``hsic-pvalue``),
-        from ``1 / (1 + permutations)`` to 1; codes that are the same for all clips give 1. NaN codes give NaN for both.
+        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)``, so from
+        ``1 / (1 + permutations)`` to 1 (``hsic-pvalue``); codes that are the same for all clips give 1. NaN codes give
+        NaN for both.
 
     Raises:
         AstError: for fewer than 2 clips, unequal numbers of them, or no permutation.
