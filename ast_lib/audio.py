@@ -85,6 +85,22 @@ def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence:
     return audio
 
 
+def check_output(path: str | os.PathLike) -> pathlib.Path:
+    """Return ``path`` if :func:`save` could write there: known extension, existing folder, not itself a folder.
+
+    Raises:
+        AstError: otherwise, so that nobody waits for a result that has nowhere to go.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise AstError(f"{path}: found the extension {path.suffix!r}, accepted are {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise AstError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise AstError(f"{path}: found a folder, accepted is the name of a file")
+    return path
+
+
 def save(path: str | os.PathLike, audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> pathlib.Path:
     """Write mono audio; the extension names the format, one of :data:`FORMATS`.
 
@@ -99,10 +115,8 @@ def save(path: str | os.PathLike, audio: np.ndarray, sample_rate: int = SAMPLE_R
     Raises:
         AstError: for an unknown extension, a missing folder, audio of another shape or with NaN, or a full disk.
     """
-    path, audio = pathlib.Path(path), np.asarray(audio)
-    if path.suffix.lower() not in FORMATS:
-        raise AstError(f"{path}: found the extension {path.suffix!r}, accepted are {', '.join(FORMATS)}")
-    audio = check(str(path), audio, allow_silence=True).astype(np.float32)
+    path = check_output(path)
+    audio = check(str(path), np.asarray(audio), allow_silence=True).astype(np.float32)
     container, coding = FORMATS[path.suffix.lower()]
     if coding == "OPUS" and sample_rate not in OPUS_RATES:
         rate = next((rate for rate in OPUS_RATES if rate >= sample_rate), OPUS_RATES[-1])

@@ -83,6 +83,7 @@ class Trainer:
         self.discriminator_optimizer = self.fabric.setup_optimizers(
             torch.optim.AdamW(self.discriminator.parameters(), lr=training.discriminator_rate, **options)
         )
+        self.validation_clips = dataset.held_out("validation")
         self.step = 0
         self.history: list[dict] = []
 
@@ -251,7 +252,6 @@ class Trainer:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             self.resume(folder / "state.pt")
-        self.validation_clips = self.dataset.held_out("validation")
         # The clock goes on where a resumed run stopped.
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         # One thread renders the next batch while this one trains: FluidSynth works outside Python's lock.

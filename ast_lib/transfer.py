@@ -96,6 +96,7 @@ def transfer_file(
     Raises:
         AstError: whatever is wrong with the files or the names.
     """
+    audio.check_output(output)
     model = checkpoint.load_weights(checkpoint.find_weights() if weights is None else weights)
     rate = model.config.representation.sample_rate
     result = transfer(model, audio.load(source, rate), to, phase)
