@@ -77,13 +77,13 @@ def test_an_edited_figure_is_found_and_named(repository, capsys):
 
 def test_new_results_make_the_pages_stale(repository):
     update(repository, check=False)
-    write(repository / "results" / "12_evaluation.json", [record(system="paper", value=20.0, weights="paper")])
+    write(repository / "results" / "15_listening_paper.json", [record(system="paper", value=20.0, weights="paper")])
     assert update(repository, check=True) == ["README.md", "book/intro.md"]
 
 
 def test_two_values_of_one_figure_are_an_error(repository):
-    write(repository / "results" / "16_other.json", [record(value=9.0)])
-    with pytest.raises(FiguresError, match="16_other.json: a second value for quick, lsd, piano_to_violin"):
+    write(repository / "results" / "15_listening_other.json", [record(value=9.0)])
+    with pytest.raises(FiguresError, match="15_listening_other.json: a second value for quick, lsd, piano_to_violin"):
         read_results(repository / "results")
 
 
@@ -94,11 +94,11 @@ def test_a_page_without_the_marks_is_an_error():
 
 
 def test_a_file_that_holds_no_records_is_named(repository, capsys):
-    (repository / "results" / "99.json").write_text('[{"metric": "lsd"}]')
-    with pytest.raises(AstError, match="99.json: record 0: missing keys"):
+    (repository / "results" / "15_listening_99.json").write_text('[{"metric": "lsd"}]')
+    with pytest.raises(AstError, match="15_listening_99.json: record 0: missing keys"):
         read_results(repository / "results")
     assert readme_figures.main(["--root", str(repository)]) == 1
-    assert "99.json" in capsys.readouterr().err
+    assert "15_listening_99.json" in capsys.readouterr().err
 
 
 def test_the_committed_pages_show_the_committed_results(root):

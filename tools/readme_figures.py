@@ -1,7 +1,7 @@
 """Write the table of published results into README.md and book/intro.md, or check that it is the one to be written.
 
 ``python tools/readme_figures.py [--check]``. The table stands between the lines ``<!-- figures:begin -->`` and
-``<!-- figures:end -->`` and comes from ``results/*.json`` alone, so that no figure is ever typed.
+``<!-- figures:end -->`` and comes from ``results/15_listening*.json`` alone, so that no figure is ever typed.
 """
 
 import argparse
@@ -27,14 +27,14 @@ class FiguresError(Exception):
 
 
 def read_results(folder: pathlib.Path) -> list[Record]:
-    """All records of ``folder/*.json`` whose metric is in the table, in the order of the files.
+    """All records of ``folder/15_listening*.json`` whose metric is in the table, in the order of the files.
 
     Raises:
         FiguresError: when two records claim the same cell of the table with different values.
         AstError: for a file that does not hold records.
     """
     cells: dict[tuple, Record] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("15_listening*.json")):
         for record in read(path):
             cell = (record.system, record.metric, record.task)
             if record.metric in METRICS and cells.setdefault(cell, record) != record:
