@@ -1,6 +1,6 @@
 """Evaluation on the held-out pairs: every system against the true target, clip by clip.
 
-Chapter: ``notebooks/12_evaluation.md``; chapter 15 plays what is measured here. Rows *source copy* and *ceiling* bound
+Chapter: ``notebooks/15_listening.md``, which plays what is measured here. Rows *source copy* and *ceiling* bound
 every figure: what doing nothing scores, and what the true magnitude scores after resynthesis.
 """
 

@@ -1,6 +1,6 @@
 """Representation: audio to complex STFT and CQT, sections, phase advance, and back to audio.
 
-Chapters: ``notebooks/02_dataset.md`` (statistics) and ``notebooks/06_training.md``. Axes: ``B`` clips, ``S`` sections,
+Chapters: ``notebooks/03_representation.md``, and ``notebooks/02_dataset.md`` for the statistics. Axes: ``B`` clips, ``S`` sections,
 ``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is only read.
 """
 
