@@ -1,7 +1,8 @@
 """Style and content encoders: sections of features to ``z_style`` and ``z_content``.
 
-Chapter: ``notebooks/04_encoders.md``. Both are a residual CNN over the sections followed by a Transformer encoder; the
-style encoder reads its answer from a learnable ``[CLS]`` token, the content encoder keeps one vector per section.
+Chapter: ``notebooks/04_encoders.md``, whose equations are cited by their labels. Both are a residual CNN over the
+sections followed by a Transformer encoder; the style encoder reads its answer from a learnable ``[CLS]`` token, the
+content encoder keeps one vector per section.
 """
 
 import math
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 def sinusoidal_positions(length: int, width: int) -> Tensor:
     """Positional encoding ``(length, width)``, sines on even and cosines on odd channels.
 
+    Equation ``sinusoidal-positions``; moving by ``k`` places is a rotation, ``position-rotation``.
+
     Source: Vaswani et al., "Attention is all you need" (2017), section 3.5.
     """
     position = torch.arange(length)[:, None]
@@ -22,7 +25,11 @@ def sinusoidal_positions(length: int, width: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """``x + Conv1(GELU(Conv5(GroupNorm(x))))`` over sections: ``(B, width, S)`` to the same shape."""
+    """``x + Conv1(GELU(Conv5(GroupNorm(x))))`` over sections: ``(B, width, S)`` to the same shape.
+
+    Equation ``encoder-residual``; the receptive field of ``n`` blocks is ``1 + 4n`` sections (``receptive-field``), and
+    the statistics of the norm span all sections.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -36,6 +43,9 @@ class ResidualBlock(nn.Module):
 
 class SectionEncoder(nn.Module):
     """What the two encoders share: a linear stem over one section's frames, residual blocks, a Transformer encoder.
+
+    Equations ``encoder-stem``, ``attention`` and, with ``[CLS]``, ``cls-pooling``; ``encoder-parameters`` counts its
+    weights.
 
     Args:
         inputs: values of one section, ``T * F``.
