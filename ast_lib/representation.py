@@ -1,7 +1,7 @@
 """Representation: audio to complex STFT and CQT, sections, phase advance, and back to audio.
 
-Chapters: ``notebooks/03_representation.md``, and ``notebooks/02_dataset.md`` for the statistics. Axes: ``B`` clips, ``S`` sections,
-``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is only read.
+Chapters: ``notebooks/03_representation.md``; for the statistics ``notebooks/02_dataset.md``. Axes: ``B`` clips, ``S``
+sections, ``T`` frames, ``F`` frequency bins. The STFT is invertible (:meth:`Spectrogram.invert`); the CQT is only read.
 """
 
 import dataclasses
