@@ -1,7 +1,8 @@
 """Adversarial losses: a discriminator learns to read the instrument, the encoders remove it from the content.
 
-Chapter: ``notebooks/08_adversary.md``. The discriminator minimises :func:`discriminator_cross_entropy` on style,
-prototypes and content; the encoders minimise it on style, and on content one of the two objectives below it.
+Chapter: ``notebooks/08_adversary.md``, whose equations the docstrings name. The discriminator minimises
+:func:`discriminator_cross_entropy` on style, prototypes and content; the encoders minimise it on style, and on content
+one of the two objectives below it.
 """
 
 from torch import Tensor
@@ -13,7 +14,9 @@ from ast_lib.losses import full_precision
 
 @full_precision
 def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of ``−log p(label)`` over all positions, in nats.
+    """Mean of ``−log p(label)`` over all positions, in nats (eq. ``adv-cross-entropy``).
+
+    The best discriminator reaches the conditional entropy of the class given the code (eq. ``adv-optimal``).
 
     Args:
         logits: ``(B, K)``, or with further axes between, such as ``(B, S, K)``, that share their clip's label.
@@ -38,6 +41,8 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def negative_entropy(logits: Tensor) -> Tensor:
     """Mean over all positions of ``Σ_k p_k log p_k``: what the encoders minimise on content (the paper's objective).
 
+    Eq. ``adv-objectives``; its gradient is eq. ``adv-gradients``.
+
     Args:
         logits: ``(..., K)``.
 
@@ -56,8 +61,9 @@ def negative_entropy(logits: Tensor) -> Tensor:
 def negative_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The encoders' other objective on content: minus :func:`discriminator_cross_entropy`, as gradient reversal does.
 
-    Its gradient is strongest where the discriminator is wrong already; unlike :func:`negative_entropy` it has no
-    minimum at confusion but falls without bound as the discriminator is led to the *other* instrument.
+    Eq. ``adv-objectives``. Its gradient (eq. ``adv-gradients``) is strongest where the discriminator is wrong already;
+    unlike :func:`negative_entropy` it has no minimum at confusion but falls without bound as the discriminator is led
+    to the *other* instrument.
 
     Args:
         logits, labels: as in :func:`discriminator_cross_entropy`.

@@ -1,8 +1,8 @@
 """Phase losses: the wrapped angle between two spectra, and the circular loss of the phase advance.
 
-Chapter: ``notebooks/09_reconstruction.md``. Angles are in radians. A weight, usually the true magnitude, is divided by
-its mean, so that a loss keeps its range; where all weights are 0 (silence) the loss is 0. Every loss here is a mean
-over bins: one clip is a batch like any other, and classes play no part.
+Chapter: ``notebooks/09_reconstruction.md``, whose equations the docstrings name. Angles are in radians. A weight,
+usually the true magnitude, is divided by its mean, so that a loss keeps its range; where all weights are 0 (silence)
+the loss is 0. Every loss here is a mean over bins: one clip is a batch like any other, and classes play no part.
 """
 
 import torch
@@ -18,7 +18,7 @@ FAINTEST = 1e-6
 
 @full_precision
 def wrap(angle: Tensor) -> Tensor:
-    """Angles in radians, any shape, to the equal angles in (−π, π], ``π − ((π − angle) mod 2π)``; the gradient is 1."""
+    """Angles in radians, any shape, to the equal angles in (−π, π] (eq. ``recon-wrap``); the gradient is 1."""
     return torch.pi - torch.remainder(torch.pi - angle, 2 * torch.pi)
 
 
@@ -37,7 +37,8 @@ def _total(weight: Tensor) -> Tensor:
 def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight: Tensor | None = None) -> Tensor:
     """Mean size of the angle between two spectra, ``mean |wrap(∠X̂ − ∠X)|``, or of its square.
 
-    The published code has the square and no weight: every bin counts alike, and most hold noise.
+    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient, eq.
+    ``recon-wrapped``, grows as 1 / |X̂| towards silence (eq. ``recon-atan2``).
 
     Args:
         estimate, truth: complex, of one shape.
@@ -93,8 +94,8 @@ def phase_advance_loss(cosine: Tensor, sine: Tensor, truth: Tensor, weight: Tens
     """Weighted mean of ``1 − cos(angle between (cosine, sine) and the true phasor)``.
 
     ``Σ w (1 − u · t / √(|u|² + 1e-12)) / Σ w`` with ``u`` the predicted direction, of any length but 0, and ``t`` the
-    true phasor. Unlike an angle it needs no wrapping, and its gradient has no jump. A second
-    derivative is not available.
+    true phasor. Unlike an angle it needs no wrapping, and its gradient (eq. ``recon-phase-loss``) has no jump. A
+    second derivative is not available.
 
     Args:
         cosine, sine: real, any shape.
