@@ -64,5 +64,6 @@ fluidsynth: environment
 
 $(ENVIRONMENT): pyproject.toml requirements.lock
 	tools/environment.sh $(PYTHON)
-	$(PYTHON) -m pip install -c requirements.lock -e '.[book,test]'
+	@echo 'Installing what pyproject.toml lists, at the versions of requirements.lock (about 5 GB on Linux, a few minutes)'
+	$(PYTHON) -m pip install -q -c requirements.lock -e '.[book,test]'
 	@touch $@
