@@ -16,7 +16,7 @@ from ast_lib.config import RepresentationConfig
 
 
 class Spectrogram(nn.Module):
-    """Complex STFT (Hann, eq. ``stft``) and its inverse; reflected ends, frames centred on multiples of the hop.
+    """Complex STFT (Hann, equation ``stft``) and its inverse; reflected ends, frames centred on multiples of the hop.
 
     Args:
         n_fft: window and transform length in samples.
@@ -38,7 +38,7 @@ class Spectrogram(nn.Module):
         return torch.stft(audio, self.n_fft, self.hop, window=self.window, return_complex=True).transpose(-1, -2)
 
     def invert(self, stft: Tensor, samples: int) -> Tensor:
-        """Complex ``(B, T, F)`` to audio ``(B, samples)``: least squares, eq. ``least-squares-inverse``."""
+        """Complex ``(B, T, F)`` to audio ``(B, samples)``: least squares, equation ``least-squares-inverse``."""
         spectrum = stft.transpose(-1, -2)
         return torch.istft(spectrum, self.n_fft, self.hop, window=self.window, length=samples)
 
@@ -46,8 +46,8 @@ class Spectrogram(nn.Module):
 class ConstantQ(nn.Module):
     """Complex constant-Q transform: kernels for the top octave, applied to a signal halved again and again.
 
-    Eq. ``constant-q``. The magnitude of a sinusoid is that of the STFT's peak (amplitude × n_fft / 4 for a Hann window
-    of 1024).
+    See equation ``constant-q``. The magnitude of a sinusoid is that of the STFT's peak (amplitude × n_fft / 4 for a
+    Hann window of 1024).
 
     Args:
         sample_rate: of the audio, Hz.
@@ -106,7 +106,7 @@ class ConstantQ(nn.Module):
 
 
 def compress(spectrum: Tensor, power: float) -> Tensor:
-    """Compressed magnitude ``|X| ** power`` (eq. ``compression``) of a complex tensor of any shape; 0 stays 0."""
+    """Compressed magnitude ``|X| ** power`` (equation ``compression``) of a complex tensor of any shape; 0 stays 0."""
     return spectrum.abs() ** power
 
 
@@ -117,7 +117,7 @@ def bin_rotation(n_fft: int, hop: int) -> Tensor:
 
 
 def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
-    """Unit phasors of the phase advance between frames, the bin-centre rotation removed (eq. ``phase-advance``).
+    """Unit phasors of the phase advance between frames, the bin-centre rotation removed (equation ``phase-advance``).
 
     A sinusoid at a bin's centre has the phasor 1 in every frame. Where either magnitude is 0, and in the first frame,
     the phasor is 1 too.

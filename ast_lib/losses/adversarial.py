@@ -14,9 +14,9 @@ from ast_lib.losses import full_precision
 
 @full_precision
 def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean of ``−log p(label)`` over all positions, in nats (eq. ``adv-cross-entropy``).
+    """Mean of ``−log p(label)`` over all positions, in nats (equation ``adv-cross-entropy``).
 
-    The best discriminator reaches the conditional entropy of the class given the code (eq. ``adv-optimal``).
+    The best discriminator reaches the conditional entropy of the class given the code (equation ``adv-optimal``).
 
     Args:
         logits: ``(B, K)``, or with further axes between, such as ``(B, S, K)``, that share their clip's label.
@@ -41,7 +41,7 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def negative_entropy(logits: Tensor) -> Tensor:
     """Mean over all positions of ``Σ_k p_k log p_k``: what the encoders minimise on content (the paper's objective).
 
-    Eq. ``adv-objectives``; its gradient is eq. ``adv-gradients``.
+    See equation ``adv-objectives``; its gradient is equation ``adv-gradients``.
 
     Args:
         logits: ``(..., K)``.
@@ -61,9 +61,9 @@ def negative_entropy(logits: Tensor) -> Tensor:
 def negative_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """The encoders' other objective on content: minus :func:`discriminator_cross_entropy`, as gradient reversal does.
 
-    Eq. ``adv-objectives``. Its gradient (eq. ``adv-gradients``) is strongest where the discriminator is wrong already;
-    unlike :func:`negative_entropy` it has no minimum at confusion but falls without bound as the discriminator is led
-    to the *other* instrument.
+    See equation ``adv-objectives``. Its gradient (equation ``adv-gradients``) is strongest where the discriminator is
+    wrong already; unlike :func:`negative_entropy` it has no minimum at confusion but falls without bound as the
+    discriminator is led to the *other* instrument.
 
     Args:
         logits, labels: as in :func:`discriminator_cross_entropy`.

@@ -18,7 +18,7 @@ FAINTEST = 1e-6
 
 @full_precision
 def wrap(angle: Tensor) -> Tensor:
-    """Angles in radians, any shape, to the equal angles in (−π, π] (eq. ``recon-wrap``); the gradient is 1."""
+    """Angles in radians, any shape, to the equal angles in (−π, π] (equation ``recon-wrap``); the gradient is 1."""
     return torch.pi - torch.remainder(torch.pi - angle, 2 * torch.pi)
 
 
@@ -37,8 +37,8 @@ def _total(weight: Tensor) -> Tensor:
 def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight: Tensor | None = None) -> Tensor:
     """Mean size of the angle between two spectra, ``mean |wrap(∠X̂ − ∠X)|``, or of its square.
 
-    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient, eq.
-    ``recon-wrapped``, grows as 1 / |X̂| towards silence (eq. ``recon-atan2``).
+    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient,
+    equation ``recon-wrapped``, grows as 1 / |X̂| towards silence (equation ``recon-atan2``).
 
     Args:
         estimate, truth: complex, of one shape.
@@ -94,7 +94,7 @@ def phase_advance_loss(cosine: Tensor, sine: Tensor, truth: Tensor, weight: Tens
     """Weighted mean of ``1 − cos(angle between (cosine, sine) and the true phasor)``.
 
     ``Σ w (1 − u · t / √(|u|² + 1e-12)) / Σ w`` with ``u`` the predicted direction, of any length but 0, and ``t`` the
-    true phasor. Unlike an angle it needs no wrapping, and its gradient (eq. ``recon-phase-loss``) has no jump. A
+    true phasor. Unlike an angle it needs no wrapping, and its gradient (equation ``recon-phase-loss``) has no jump. A
     second derivative is not available.
 
     Args:

@@ -50,8 +50,8 @@ def _mean_square_change(error: Tensor, axis: int) -> Tensor:
 def complex_mse(estimate: Tensor, truth: Tensor) -> Tensor:
     """Mean squared error of real and imaginary parts, ``mean ½ |X̂ − X|²``.
 
-    Eq. ``recon-mse``. When the phase of X cannot be told from the input, X̂ = 0 is its minimum: silence wins (eq.
-    ``recon-silence``).
+    See equation ``recon-mse``. When the phase of X cannot be told from the input, X̂ = 0 is its minimum: silence wins
+    (equation ``recon-silence``).
 
     Args:
         estimate, truth: complex, of one shape.
@@ -69,7 +69,7 @@ def complex_mse(estimate: Tensor, truth: Tensor) -> Tensor:
 
 @full_precision
 def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute error of magnitudes, ``mean |â − a|`` (eq. ``recon-magnitude``).
+    """Mean absolute error of magnitudes, ``mean |â − a|`` (equation ``recon-magnitude``).
 
     Args:
         estimate, truth: real, of one shape; compressed magnitudes ``|X|^0.3`` where quiet partials are to count.
@@ -91,7 +91,7 @@ def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
 
 @full_precision
 def magnitude_mse(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error of magnitudes, ``mean (|X̂| − |X|)²`` (eq. ``recon-magnitude``); blind to phase.
+    """Mean squared error of magnitudes, ``mean (|X̂| − |X|)²`` (equation ``recon-magnitude``); blind to phase.
 
     Args:
         estimate, truth: complex, or real magnitudes, of one shape.
@@ -111,9 +111,9 @@ def magnitude_mse(estimate: Tensor, truth: Tensor) -> Tensor:
 
 @full_precision
 def temporal_difference(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Squared error of the change from frame to frame, ``mean ½ |Δ_t X̂ − Δ_t X|²`` (eq. ``recon-differences``).
+    """Squared error of the change from frame to frame, ``mean ½ |Δ_t X̂ − Δ_t X|²`` (equation ``recon-differences``).
 
-    On raw complex frames it weights a missing tone by its turn in one hop (eq. ``recon-transfer``).
+    On raw complex frames it weights a missing tone by its turn in one hop (equation ``recon-transfer``).
     Differences stay inside a section; sections that do not overlap can be joined first (``flatten(1, 2)``) so that
     their seams count too.
 
@@ -133,9 +133,9 @@ def temporal_difference(estimate: Tensor, truth: Tensor) -> Tensor:
 
 @full_precision
 def spectral_difference(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Squared error of the change from bin to bin, ``mean ½ |Δ_f X̂ − Δ_f X|²`` (eq. ``recon-differences``).
+    """Squared error of the change from bin to bin, ``mean ½ |Δ_f X̂ − Δ_f X|²`` (equation ``recon-differences``).
 
-    It weights the samples of a frame by their place in it (eq. ``recon-spectral``).
+    It weights the samples of a frame by their place in it (equation ``recon-spectral``).
 
     Args:
         estimate, truth: complex ``(..., T, F)``, of one shape.
@@ -188,8 +188,8 @@ def spectral_difference_published(estimate: Tensor, truth: Tensor) -> Tensor:
 def magnitude_phase_consistency(magnitude: Tensor, phase: Tensor, spectrum: Tensor) -> Tensor:
     """Squared error between ``magnitude · exp(i phase)`` and a spectrum, ``mean ½ |a e^{iφ} − X|²``.
 
-    Eq. ``recon-consistency``. It ties together parts that were predicted apart: a magnitude, a phase, and the complex
-    spectrum they describe.
+    See equation ``recon-consistency``. It ties together parts that were predicted apart: a magnitude, a phase, and the
+    complex spectrum they describe.
 
     Args:
         magnitude: real, linear (not compressed). phase: radians. spectrum: complex. All of one shape.
@@ -210,8 +210,9 @@ def magnitude_phase_consistency(magnitude: Tensor, phase: Tensor, spectrum: Tens
 def magnitude_phase_consistency_published(estimate: Tensor) -> Tensor:
     """The published code's consistency term: a spectrum against its *own* magnitude and phase.
 
-    That is an identity (eq. ``recon-identity``). What is left is the 1e-8 that it adds under the root of the magnitude:
-    at most 1e-8, reached at silence, with a gradient of no use. It sums the two channels instead of averaging them.
+    That is an identity (equation ``recon-identity``). What is left is the 1e-8 that it adds under the root of the
+    magnitude: at most 1e-8, reached at silence, with a gradient of no use. It sums the two channels instead of
+    averaging them.
 
     Args:
         estimate: complex, any shape.
