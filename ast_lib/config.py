@@ -96,7 +96,7 @@ class LossConfig:
 class TrainingConfig:
     """Optimisation and the corruption of the decoder's context."""
 
-    steps: int = 500
+    steps: int = 600
     batch: int = 16
     seconds: float = 3.0
     learning_rate: float = 1e-3

@@ -31,7 +31,11 @@ def decibel_spectrogram(audio: np.ndarray, n_fft: int = 1024, hop: int = 256) ->
 
 
 def spectrogram_grid(
-    sounds: Mapping[str, np.ndarray], columns: int = 2, top: float = 6000.0, sample_rate: int = SAMPLE_RATE
+    sounds: Mapping[str, np.ndarray],
+    columns: int = 2,
+    top: float = 6000.0,
+    sample_rate: int = SAMPLE_RATE,
+    dpi: int = 72,
 ) -> Figure:
     """Spectrograms side by side on the same axes and the same colours.
 
@@ -40,13 +44,13 @@ def spectrogram_grid(
         columns: of the grid.
         top: highest frequency shown, Hz.
         sample_rate: Hz.
+        dpi: pixels per inch; spectrograms hardly compress, and a page may have 4 MB.
     """
     rows = -(-len(sounds) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(5 * columns, 2.6 * rows), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
-    # Spectrograms hardly compress: at the default resolution two figures would fill a page's 4 MB.
-    figure.set_dpi(72)
+    figure.set_dpi(dpi)
     for axis in axes.flat[len(sounds) :]:
         axis.set_visible(False)
     for axis, (title, sound) in zip(axes.flat, sounds.items(), strict=False):
