@@ -127,6 +127,10 @@ def load_pieces(per_kind: int, cache: str | os.PathLike) -> list[Piece]:
         paths = corpus_paths(kind)
         # An even spread, then the rest in order, so that asking for more never changes the meaning of "the first".
         order = np.argsort((np.arange(len(paths)) * 0.6180339887498949) % 1.0)
+        first = [str(paths[index]) for index in order[:per_kind]]
+        new = [path for path in first if not parse.check_call_in_cache(path)]
+        if len(new) > 50:  # fewer are parsed sooner than another process starts
+            joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
         melodies, found = set(), 0
         for index in order:
             piece = Piece(f"{kind}/{paths[index].stem}", kind, parse(str(paths[index])))
