@@ -1,7 +1,8 @@
 """Autoregressive Transformer decoder over sections of the target, with cached keys and values.
 
-Chapter: ``notebooks/10_decoder.md``. The token of section ``s`` carries section ``s - 1`` of what has been generated;
-the memory is ``[B, 2S, d]``: the content of the S sections, then the style repeated S times.
+Chapter: ``notebooks/10_decoder.md``, whose equations are cited by their labels. The token of section ``s`` carries
+section ``s - 1`` of what has been generated; the memory is ``[B, 2S, d]``: the content of the S sections, then the
+style repeated S times.
 """
 
 import dataclasses
@@ -32,7 +33,10 @@ class Attention(nn.Module):
         return self._split(key), self._split(value)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-        """Queries from ``x`` ``(B, Q, width)``; ``causal`` lets query ``i`` see the keys 0..i only (needs Q = L)."""
+        """Queries from ``x`` ``(B, Q, width)``; ``causal`` lets query ``i`` see the keys 0..i only (needs Q = L).
+
+        See equation ``attention`` of chapter 4 and equation ``causal-mask``.
+        """
         attended = F.scaled_dot_product_attention(self._split(self.query(x)), keys, values, is_causal=causal)
         return self.project(attended.transpose(1, 2).flatten(2))
 
@@ -75,7 +79,8 @@ class DecoderLayer(nn.Module):
     def extend(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
         """``(B, n, width)`` tokens at ``position``, ...: equal to :meth:`forward` for these tokens, at the cost of n.
 
-        ``n`` above 1 is only valid at position 0 (the causal mask is square).
+        What that saves is equation ``cost-cached``. ``n`` above 1 is only valid at position 0 (the causal mask is
+        square).
         """
         end = position + x.shape[1]
         normed = self.norm_self(x)
@@ -115,13 +120,14 @@ def join(parts: list[Prediction]) -> Prediction:
 
 
 class Decoder(nn.Module):
-    """Sections from content, style and the sections already generated.
+    """Sections from content, style and the sections already generated (equation ``decoder-chain``).
 
     Args:
         content_size, style_size: of ``z_content`` per section and of ``z_style``.
         frames, bins: of a section's STFT magnitude.
         width, layers, heads, feed_forward: of the Transformer; the last in widths.
-        token_injection: add the section's content and the style to its token, beside the cross-attention.
+        token_injection: add the section's content and the style to its token, beside the cross-attention (equation
+            ``token-injection``).
     """
 
     def __init__(
@@ -154,7 +160,10 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def memory(self, content: Tensor, style: Tensor) -> Tensor:
-        """``(B, S, content_size)`` and ``(B, style_size)`` to the memory ``(B, 2S, width)``."""
+        """``(B, S, content_size)`` and ``(B, style_size)`` to the memory ``(B, 2S, width)``.
+
+        S copies of the style are one copy with ``log S`` added to its logits (equation ``memory-bias``).
+        """
         sections = content.shape[1]
         positions = sinusoidal_positions(sections, self.width).to(content)
         repeated = self.style_memory(style)[:, None].expand(-1, sections, -1)
@@ -172,7 +181,7 @@ class Decoder(nn.Module):
         return Prediction(*(part.unflatten(-1, (self.frames, self.bins)) for part in raw.chunk(3, dim=-1)))
 
     def forward(self, context: Tensor, keep: Tensor, content: Tensor, style: Tensor) -> Prediction:
-        """All sections at once, given a context for each.
+        """All sections at once, given a context for each (teacher forcing, where the context is the truth).
 
         Args:
             context: normalised magnitudes ``(B, S, T, F)``; section ``s`` of the output sees sections before ``s``.
@@ -191,6 +200,8 @@ class Decoder(nn.Module):
 
     def generate(self, content: Tensor, style: Tensor, prefix: Tensor | None = None) -> Prediction:
         """Free-running: each section from the sections generated before it, keys and values kept.
+
+        What training on the truth alone does to it is equation ``exposure-recursion``.
 
         Args:
             content: ``(B, S, content_size)``.

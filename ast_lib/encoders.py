@@ -15,7 +15,7 @@ from torch.nn import functional as F
 def sinusoidal_positions(length: int, width: int) -> Tensor:
     """Positional encoding ``(length, width)``, sines on even and cosines on odd channels.
 
-    Equation ``sinusoidal-positions``; moving by ``k`` places is a rotation, ``position-rotation``.
+    See equation ``sinusoidal-positions``; moving by ``k`` places is a rotation, equation ``position-rotation``.
 
     Source: Vaswani et al., "Attention is all you need" (2017), section 3.5.
     """
@@ -27,8 +27,8 @@ def sinusoidal_positions(length: int, width: int) -> Tensor:
 class ResidualBlock(nn.Module):
     """``x + Conv1(GELU(Conv5(GroupNorm(x))))`` over sections: ``(B, width, S)`` to the same shape.
 
-    Equation ``encoder-residual``; the receptive field of ``n`` blocks is ``1 + 4n`` sections (``receptive-field``), and
-    the statistics of the norm span all sections.
+    See equation ``encoder-residual``. The receptive field of ``n`` blocks is ``1 + 4n`` sections (equation
+    ``receptive-field``), but the statistics of the norm span all sections.
     """
 
     def __init__(self, width: int):
@@ -44,8 +44,8 @@ class ResidualBlock(nn.Module):
 class SectionEncoder(nn.Module):
     """What the two encoders share: a linear stem over one section's frames, residual blocks, a Transformer encoder.
 
-    Equations ``encoder-stem``, ``attention`` and, with ``[CLS]``, ``cls-pooling``; ``encoder-parameters`` counts its
-    weights.
+    See equation ``encoder-stem``, equation ``attention`` and, with ``[CLS]``, equation ``cls-pooling``; equation
+    ``encoder-parameters`` counts the weights.
 
     Args:
         inputs: values of one section, ``T * F``.

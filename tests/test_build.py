@@ -254,12 +254,31 @@ def test_a_chapter_without_parameters_is_named(repository):
 
 @pytest.mark.parametrize(
     ("needs", "message"),
-    [("[15_listening]", "needs '15_listening'; accepted are the chapters before it"), ("11", "accepted is a list")],
+    [
+        ("[16_nothing]", "needs '16_nothing'; accepted are the other chapters: 11_training, 15_listening"),
+        ("[02_dataset]", "needs '02_dataset'; accepted are the other chapters"),
+        ("11", "accepted is a list"),
+    ],
 )
 def test_a_wrong_header_is_named(repository, needs, message):
     path = repository / "notebooks" / "02_dataset.md"
     path.write_text(path.read_text().replace("needs: []", f"needs: {needs}"))
     with pytest.raises(BuildError, match=message):
+        read_chapters(repository)
+
+
+def test_a_chapter_is_executed_after_a_later_one_that_it_needs(build, repository):
+    add_chapter(repository, "10_decoder", "", needs=["11_training"])
+    order = ["02_dataset", "11_training", "10_decoder", "15_listening"]
+    assert list(read_chapters(repository)) == order
+    assert [line.split(":")[0] for line in build()[1]] == order
+    assert [line.split(":")[0] for line in build("10_decoder")[1]] == ["11_training", "10_decoder"]
+
+
+def test_chapters_that_need_one_another_are_named(repository):
+    add_chapter(repository, "10_decoder", "", needs=["15_listening"])
+    add_chapter(repository, "11_training", "", needs=["10_decoder"])
+    with pytest.raises(BuildError, match="need one another: 10_decoder, 15_listening, 11_training, 10_decoder"):
         read_chapters(repository)
 
 

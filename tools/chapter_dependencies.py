@@ -5,7 +5,7 @@ Its inputs are its code, the files of ``ast_lib`` that its code imports (directl
 ``requirements.lock``, the published weights where its text mentions ``published_weights``, and what its header names::
 
     ast:
-      needs: [02_dataset]       # earlier chapters whose products it reads
+      needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand
       files: [results/*.json]   # other files that it reads, as patterns from the root of the repository
 """
 
@@ -17,6 +17,7 @@ import json
 import pathlib
 import re
 import sys
+from collections.abc import Mapping, Sequence
 
 import jupytext
 from nbformat import NotebookNode
@@ -31,7 +32,7 @@ class BuildError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Chapter:
-    """One chapter as written: ``needs`` are names of earlier chapters, ``files`` patterns of other files it reads."""
+    """One chapter as written: ``needs`` are names of other chapters, ``files`` patterns of other files it reads."""
 
     name: str
     path: pathlib.Path
@@ -46,10 +47,10 @@ class Chapter:
 
 
 def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
-    """All chapters of ``root/notebooks`` by name, in reading order.
+    """All chapters of ``root/notebooks`` by name, in the order of execution: as one reads, but after what they need.
 
     Raises:
-        BuildError: when there is none, or a header's ``ast`` entry is wrong.
+        BuildError: when there is none, a header's ``ast`` entry is wrong, or chapters need one another.
     """
     chapters: dict[str, Chapter] = {}
     for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.md")):
@@ -61,15 +62,38 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
         for key, value in header.items():
             if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
                 raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a list of names")
-        for need in header.get("needs", []):
-            if need not in chapters:
-                raise BuildError(f"{where}: needs {need!r}; accepted are the chapters before it: {', '.join(chapters)}")
         chapters[path.stem] = Chapter(
             path.stem, path, notebook, tuple(header.get("needs", [])), tuple(header.get("files", []))
         )
     if not chapters:
         raise BuildError(f"{root / 'notebooks'}: no chapter NN_name.md found")
-    return chapters
+    for chapter in chapters.values():
+        others = [name for name in chapters if name != chapter.name]
+        for need in chapter.needs:
+            if need not in others:
+                where = chapter.path.relative_to(root)
+                raise BuildError(f"{where}: needs {need!r}; accepted are the other chapters: {', '.join(others)}")
+    return {name: chapters[name] for name in execution_order({c.name: c.needs for c in chapters.values()})}
+
+
+def execution_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names in their given order, but each after all that it needs.
+
+    Raises:
+        BuildError: when some need one another.
+    """
+    order: dict[str, None] = {}
+
+    def visit(name: str, asking: tuple[str, ...]) -> None:
+        if name in asking:
+            raise BuildError(f"chapters need one another: {', '.join([*asking[asking.index(name) :], name])}")
+        for need in needs[name] if name not in order else ():
+            visit(need, (*asking, name))
+        order[name] = None
+
+    for name in needs:
+        visit(name, ())
+    return list(order)
 
 
 def digest(content: bytes) -> str:

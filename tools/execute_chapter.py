@@ -258,7 +258,7 @@ def build_chapter(root: pathlib.Path, profile: str, chapter: Chapter, given: Map
 
 
 def with_needs(chapters: Mapping[str, Chapter], names: Iterable[str]) -> list[str]:
-    """The named chapters and all that they need, in reading order."""
+    """The named chapters and all that they need, in the order of execution."""
     wanted, waiting = set(), list(names)
     while waiting:
         name = waiting.pop()
