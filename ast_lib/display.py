@@ -64,6 +64,7 @@ def spectrogram_grid(
             cmap="magma",
         )
         axis.set(title=title, ylim=(0, top / 1000))
+        axis.grid(False)
     for axis in axes[-1]:
         axis.set_xlabel("time (s)")
     for axis in axes[:, 0]:
@@ -99,7 +100,7 @@ def sound_grid(
             path = folder / f"{prefix}_{row}_{column}.mp3"
             audio_files.save(path, cells[name], sample_rate)
             lines.append(
-                f'<td><audio controls preload="none" src="../{folder.name}/{path.name}" '
+                f'<td><audio controls preload="none" style="width: 8.5rem" src="../{folder.name}/{path.name}" '
                 f'aria-label="{html.escape(f"{label}: {name}", quote=True)}"></audio></td>'
             )
         lines.append("</tr>")
