@@ -100,7 +100,7 @@ def sound_grid(
             path = folder / f"{prefix}_{row}_{column}.mp3"
             audio_files.save(path, cells[name], sample_rate)
             lines.append(
-                f'<td><audio controls preload="none" style="width: 8.5rem" src="../{folder.name}/{path.name}" '
+                f'<td><audio controls preload="none" style="width: 7rem" src="../{folder.name}/{path.name}" '
                 f'aria-label="{html.escape(f"{label}: {name}", quote=True)}"></audio></td>'
             )
         lines.append("</tr>")
