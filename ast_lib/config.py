@@ -89,7 +89,7 @@ class LossConfig:
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
     temperature: float = 0.1
-    margin: float = 1.0  # between prototypes of unit length, whose distance is at most 2
+    margin: float = 1.0  # distance asked of prototypes, in units of their mean norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Raise :class:`AstError` for a configuration that cannot work, naming the field, the value and the accepted."""
+    """Raise :class:`AstError` for a configuration that cannot work, naming field, value and what is accepted."""
     training, model, data, shape = config.training, config.model, config.data, config.representation
     at_least_1 = [
         ("data", data, ["pieces_per_kind"]),
