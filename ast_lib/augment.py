@@ -14,27 +14,67 @@ from ast_lib.representation import Features
 LOWEST = 32.703  # Hz, the first bin of the CQT
 
 
-def equalise(features: Features, shape: RepresentationConfig, decibels: float, generator: torch.Generator) -> Features:
+def equalise(
+    features: Features,
+    shape: RepresentationConfig,
+    decibels: float,
+    generator: torch.Generator,
+    slots: int | None = None,
+) -> Features:
     """A random smooth equalisation of each clip: nine gains from C1 to the top, ``decibels`` deviation, interpolated.
 
     Both magnitudes of a clip get the same curve, in the compressed domain; the phase advance stays.
+
+    Args:
+        features: of B clips.
+        shape: their representation.
+        decibels: deviation of the gains; 0 changes nothing.
+        generator: on the CPU, whatever the device of the features.
+        slots: when given, clips ``i`` and ``i + slots`` share a curve, half of the slots keep the curve 0, and each
+            clip keeps its energy: another voice of the same instrument, not another loudness.
     """
     if decibels == 0:
         return features
     clips, device = len(features.stft_magnitude), features.stft_magnitude.device
-    gains = decibels * torch.randn(clips, 1, 9, generator=generator).to(device)
-    cqt_curve = F.interpolate(gains, shape.cqt_bins, mode="linear", align_corners=True)[:, 0]
+    gains = decibels * torch.randn(slots or clips, 1, 9, generator=generator)
+    if slots is not None:
+        gains *= torch.rand(slots, 1, 1, generator=generator) < 0.5
+        gains = gains.repeat(-(-clips // slots), 1, 1)[:clips]
+    cqt_curve = F.interpolate(gains.to(device), shape.cqt_bins, mode="linear", align_corners=True)[:, 0]
     frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
     position = torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
     position = position.clamp(0, shape.cqt_bins - 1.001)
     lower, share = position.long(), position.frac()
     stft_curve = cqt_curve[:, lower] * (1 - share) + cqt_curve[:, lower + 1] * share
+    if slots is not None:
+        power = (features.stft_magnitude ** (2 / shape.compression)).mean(dim=(1, 2))  # per bin
+        changed = (power * 10 ** (stft_curve / 10)).sum(dim=1) / power.sum(dim=1).clamp_min(1e-20)
+        level = 10 * torch.log10(changed.clamp_min(1e-20))[:, None]
+        stft_curve, cqt_curve = stft_curve - level, cqt_curve - level
     factor = shape.compression / 20
     return Features(
         features.stft_magnitude * (10 ** (factor * stft_curve))[:, None, None],
         features.cqt_magnitude * (10 ** (factor * cqt_curve))[:, None, None],
         features.advance,
     )
+
+
+def change_gain(
+    features: Features, shape: RepresentationConfig, decibels: float, generator: torch.Generator
+) -> Features:
+    """A random slow change of each clip's loudness: gains of ``decibels`` deviation every half second, interpolated.
+
+    A piano's notes decay and a violin's need not: a content encoder that hears its loudness drift at random cannot
+    pass on how a note's energy develops, so that the decoder takes that from the style.
+    """
+    if decibels == 0:
+        return features
+    clips, sections, frames = features.stft_magnitude.shape[:3]
+    knots = 2 + round(sections * frames * shape.hop / shape.sample_rate / 0.5)
+    gains = decibels * torch.randn(clips, 1, knots, generator=generator).to(features.stft_magnitude.device)
+    curve = F.interpolate(gains, sections * frames, mode="linear", align_corners=True)
+    factor = (10 ** (shape.compression / 20 * curve)).view(clips, sections, frames, 1)
+    return Features(features.stft_magnitude * factor, features.cqt_magnitude * factor, features.advance)
 
 
 def record_in_room(audio: Tensor, sample_rate: int, share: float, generator: torch.Generator) -> Tensor:

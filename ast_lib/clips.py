@@ -141,16 +141,19 @@ def paired_clips(
 class BatchSampler:
     """Balanced, unpaired training batches rendered on the fly, the same sequence for the same seed.
 
+    A voice is an instrument on a soundfont, numbered soundfont by soundfont. Clip ``i`` of a batch belongs to slot
+    ``i % len(slots)``, and ``slots`` says which voice a slot is.
+
     Args:
         train: pieces by instrument, as in :class:`Splits`.
         seconds: length of a clip.
-        batch: clips in a batch, a multiple of the number of voices.
+        batch: clips in a batch, a multiple of the number of slots.
         seed: batch number ``step`` depends on ``seed`` and ``step`` alone, so a resumed run sees the same clips.
-        synths: one per soundfont. A voice is an instrument on a soundfont, numbered soundfont by soundfont.
-        tuning: largest detuning of a clip, semitones.
+        synths: one per soundfont.
+        shares: slots that each soundfont has per instrument; one each where empty.
 
     Raises:
-        AstError: when the batch cannot be shared equally among the instruments.
+        AstError: when the batch cannot be shared equally among the slots.
     """
 
     def __init__(
@@ -160,25 +163,61 @@ class BatchSampler:
         batch: int,
         seed: int,
         synths: Sequence[Synth],
-        tuning: float = 0.0,
+        shares: Sequence[int] = (),
     ):
+        self.slots = voice_slots(len(train), shares or (1,) * len(synths))
         self.voices = len(train) * len(synths)
-        if batch % self.voices:
-            raise AstError(f"batch: found {batch}, accepted are multiples of {self.voices}, the number of voices")
+        if batch % len(self.slots):
+            raise AstError(f"batch: found {batch}, accepted are multiples of {len(self.slots)}, the number of slots")
         self.train, self.seconds, self.batch, self.seed = train, seconds, batch, seed
-        self.synths, self.tuning = list(synths), tuning
+        self.synths = list(synths)
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step; voices run 0, 1, ..., 0, 1, ..."""
+    def _excerpts(self, step: int) -> list[tuple[Notes, str]]:
+        """Notes and instrument of each clip."""
         rng = np.random.default_rng([self.seed, step])
         instruments = list(self.train)
-        audio, voices = [], []
+        drawn = []
         for index in range(self.batch):
-            voice = index % self.voices
-            instrument, synth = instruments[voice % len(instruments)], self.synths[voice // len(instruments)]
+            instrument = instruments[self.slots[index % len(self.slots)] % len(instruments)]
             piece = self.train[instrument][rng.integers(len(self.train[instrument]))]
-            notes = excerpt(piece, self.seconds, rng)
-            tuning = rng.uniform(-self.tuning, self.tuning)
-            audio.append(render_clip(synth, notes, instrument, self.seconds, tuning))
-            voices.append(voice)
-        return np.stack(audio), np.array(voices)
+            drawn.append((excerpt(piece, self.seconds, rng), instrument))
+        return drawn
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step."""
+        voices = np.resize(self.slots, self.batch)
+        audio = [
+            render_clip(self.synths[voice // len(self.train)], notes, instrument, self.seconds)
+            for (notes, instrument), voice in zip(self._excerpts(step), voices, strict=True)
+        ]
+        return np.stack(audio), voices
+
+    def another_voice(self, step: int, share: float, tuning: float) -> tuple[np.ndarray, np.ndarray]:
+        """The clips of one step as another player of the same instrument would record them.
+
+        Args:
+            step: number of the batch, whose notes these are.
+            share: probability that a clip is played on a soundfont drawn at random instead of its own.
+            tuning: largest detuning of a clip, semitones.
+
+        Returns:
+            as for a call: audio ``(B, samples)`` and the voices ``(B,)`` that play it.
+        """
+        rng = np.random.default_rng([self.seed, step, 1])
+        voices = np.resize(self.slots, self.batch)
+        fonts = np.where(
+            rng.random(self.batch) < share, rng.integers(len(self.synths), size=self.batch), voices // len(self.train)
+        )
+        detuned = rng.uniform(-tuning, tuning, self.batch)
+        audio = [
+            render_clip(self.synths[font], notes, instrument, self.seconds, cents)
+            for (notes, instrument), font, cents in zip(self._excerpts(step), fonts, detuned, strict=True)
+        ]
+        return np.stack(audio), fonts * len(self.train) + voices % len(self.train)
+
+
+def voice_slots(instruments: int, shares: Sequence[int]) -> np.ndarray:
+    """Voices in the order in which a batch runs through them: soundfont ``f`` has ``shares[f]`` slots an instrument."""
+    return np.concatenate(
+        [np.tile(font * instruments + np.arange(instruments), share) for font, share in enumerate(shares)]
+    )

@@ -86,6 +86,7 @@ class LossConfig:
     """Constants inside the losses; their weights over time are the curriculum's."""
 
     magnitude: float = 5.0  # L1 of compressed magnitudes
+    log_spectral: float = 0.0  # log-spectral distance in dB: quiet bins count as much as loud ones
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
     temperature: float = 0.1
@@ -109,8 +110,11 @@ class TrainingConfig:
     average: float = 0.98  # decay of the moving average of the weights
     precision: str = "bf16-mixed"  # of lightning-fabric
     equalisation: float = 5.0  # dB, random smooth equalisation of the content encoder's input
+    gain: float = 0.0  # dB, random slow changes of loudness in the content encoder's input
     room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
-    tuning: float = 0.0  # semitones: clips are detuned by up to this much
+    tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
+    another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
+    timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
     context_drop: float = 0.4  # share of context tokens replaced by the null token
     context_null: float = 0.3  # share of clips whose whole context is replaced
     context_own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
@@ -126,6 +130,7 @@ class Config:
     name: str
     instruments: tuple[str, ...] = ("piano", "violin")
     soundfonts: tuple[str, ...] = ("TimGM6mb",)  # names or paths; the first is the default voice of each instrument
+    soundfont_shares: tuple[int, ...] = ()  # clips of each soundfont for every round of a batch; empty: one each
     data: DataConfig = DataConfig()
     representation: RepresentationConfig = RepresentationConfig()
     model: ModelConfig = ModelConfig()
@@ -166,9 +171,13 @@ def check(config: Config) -> None:
     at_least_0 = [
         ("data", data, ["seed"]),
         ("model", model, ["residual_blocks"]),
-        ("training", training, ["warm_up", "equalisation", "tuning", "context_noise", "weight_decay", "seed"]),
+        ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
+        ("training", training, ["equalisation", "gain", "tuning", "timbre"]),
+        ("training", training, ["warm_up", "context_noise", "weight_decay", "seed"]),
     ]
-    shares = [("training", training, ["room", "context_drop", "context_null", "context_own", "final_rate"])]
+    shares = [
+        ("training", training, ["room", "another_voice", "context_drop", "context_null", "context_own", "final_rate"])
+    ]
     # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
     for groups, accepted, holds in (
         (at_least_1, "1 or more", lambda value: value >= 1),
@@ -180,6 +189,7 @@ def check(config: Config) -> None:
             for name in names:
                 if not holds(getattr(values, name)):
                     raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
+    slots = len(config.instruments) * sum(config.soundfont_shares or (1,) * len(config.soundfonts))
     rules = [
         (
             "soundfonts",
@@ -196,8 +206,15 @@ def check(config: Config) -> None:
         (
             "training.batch",
             training.batch,
-            training.batch >= 2 * len(config.voices) and training.batch % max(len(config.voices), 1) == 0,
-            f"multiples of {len(config.voices)}, the number of voices, with 2 clips or more of each",
+            training.batch >= 2 * slots and training.batch % max(slots, 1) == 0,
+            f"multiples of {slots} (instruments × soundfonts × their shares), with 2 clips or more of each",
+        ),
+        (
+            "soundfont_shares",
+            config.soundfont_shares,
+            len(config.soundfont_shares) in (0, len(config.soundfonts))
+            and all(n >= 1 for n in config.soundfont_shares),
+            f"a whole number of 1 or more for each of the {len(config.soundfonts)} soundfonts, or none at all",
         ),
         (
             "representation.sample_rate",

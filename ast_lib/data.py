@@ -46,7 +46,9 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset:
     pieces = load_pieces(data.pieces_per_kind, cache)
     splits = split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    sampler = BatchSampler(splits.train, training.seconds, training.batch, training.seed, synths, training.tuning)
+    sampler = BatchSampler(
+        splits.train, training.seconds, training.batch, training.seed, synths, config.soundfont_shares
+    )
     return Dataset(config, splits, synths, sampler)
 
 

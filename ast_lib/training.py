@@ -6,13 +6,13 @@ step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues a
 
 import concurrent.futures
 import copy
-import dataclasses
 import io
 import os
 import pathlib
 import pickle
 import time
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
@@ -20,39 +20,22 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ast_lib import config as configuration
-from ast_lib.augment import corrupt_context, equalise, record_in_room
+from ast_lib.augment import equalise, record_in_room
 from ast_lib.config import Config
-from ast_lib.curriculum import learning_rate_factor, loss_weights, phase_at
+from ast_lib.curriculum import learning_rate_factor, phase_at
 from ast_lib.data import Dataset, build_dataset, stack_audio
 from ast_lib.discriminator import Discriminator
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
-from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
-from ast_lib.losses.contrastive import supervised_info_nce
-from ast_lib.losses.hsic import hsic_biased
-from ast_lib.losses.margin import class_prototypes, prototype_margin
-from ast_lib.losses.phase import phase_advance_loss
-from ast_lib.losses.reconstruction import magnitude_l1
+from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.model import TransferModel
+from ast_lib.objective import Batch, discriminator_loss, generator_losses, total_loss
 from ast_lib.representation import Features
 from ast_lib.transfer import class_style, transfer_batch
 
 STATISTICS_STEP = 10**6  # batches from here on are drawn for statistics and prototypes, never trained on
 STATISTICS_BATCHES = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """One training batch on the training device.
-
-    ``features`` of B clips, what the content encoder hears of them (``heard``: the same clips, some in a room), and
-    their voices ``(B,)``.
-    """
-
-    features: Features
-    heard: Features
-    labels: Tensor
 
 
 class Trainer:
@@ -101,71 +84,32 @@ class Trainer:
     @torch.no_grad()
     def batch(self, step: int) -> Batch:
         """Render batch number ``step`` and compute its features."""
-        clips, labels = self.dataset.sampler(step)
-        clips, labels = self.fabric.to_device((torch.from_numpy(clips), torch.from_numpy(labels)))
+        training, shape, random = self.config.training, self.config.representation, self._random(step, 1)
+        sampler, slots = self.dataset.sampler, len(self.dataset.sampler.slots)
+        clips, labels = self._tensors(*sampler(step))
         features = heard = self.model.representation(clips)
-        if self.config.training.room:
-            rate = self.config.representation.sample_rate
-            recorded = record_in_room(clips, rate, self.config.training.room, self._random(step, 1))
-            heard = self.model.representation(recorded)
-        return Batch(features, heard, labels)
+        heard_labels = labels
+        if training.another_voice or training.tuning:
+            clips, heard_labels = self._tensors(*sampler.another_voice(step, training.another_voice, training.tuning))
+        if training.room:
+            clips = record_in_room(clips, shape.sample_rate, training.room, random)
+        if training.another_voice or training.tuning or training.room:
+            heard = self.model.representation(clips)
+        if step < STATISTICS_STEP:
+            features = equalise(features, shape, training.timbre, random, slots)
+        return Batch(features, labels, torch.arange(len(labels), device=labels.device) % slots, heard, heard_labels)
+
+    def _tensors(self, *arrays: np.ndarray) -> tuple[Tensor, ...]:
+        return self.fabric.to_device(tuple(torch.from_numpy(array) for array in arrays))
 
     def _random(self, step: int, use: int = 0) -> torch.Generator:
         """The source of chance of one step, the same in a resumed run."""
         return torch.Generator().manual_seed((2 * self.config.training.seed + use) * 10**8 + step)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
-
-        Returns:
-            the losses by name, scalars: ``magnitude``, ``phase``, ``content_energy``, ``contrastive``, ``margin``,
-            ``hsic``, ``adversarial``; and ``z_content`` ``(B, S, content_size)``.
-        """
-        training, constants = self.config.training, self.config.loss
-        random = self._random(step)
-        features, labels = batch.features, batch.labels
-        heard = equalise(batch.heard, self.config.representation, training.equalisation, random)
-        target = self.model.normalise(features.stft_magnitude)
+        """:func:`ast_lib.objective.generator_losses` of this run at a step."""
         with self.fabric.autocast():
-            content = self.model.content_encoder(self.model.encoder_input(heard))
-            style = self.model.style_encoder(self.model.encoder_input(features))
-            prototypes = class_prototypes(style, labels, len(self.config.voices))
-            class_style_ = prototypes[labels]
-            with torch.no_grad():
-                nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-                own = self.model.decoder(target, nothing, content, class_style_).magnitude.float()
-            context, keep = corrupt_context(target, own, training, random)
-            prediction = self.model.decoder(context, keep, content, class_style_)
-            content_logits = self.discriminator.content_logits(content)
-            style_logits = self.discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
-        classes = torch.arange(len(prototypes), device=labels.device)
-        truth = features.stft_magnitude
-        estimate = self.model.denormalise(prediction.magnitude.float())
-        # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
-        weight = truth ** (0.5 / self.config.representation.compression)
-        losses = {
-            "magnitude": magnitude_l1(estimate, truth),
-            "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), features.advance, weight),
-            "content_energy": content.float().square().mean(),
-            "contrastive": supervised_info_nce(style, labels, constants.temperature),
-            "margin": prototype_margin(prototypes, constants.margin, relative=True),
-            "hsic": hsic_biased(style, content.mean(dim=1)),
-            "adversarial": negative_entropy(content_logits)
-            + discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
-        }
-        return losses, content.detach()
-
-    def total_loss(self, losses: dict[str, Tensor], step: int) -> Tensor:
-        """The weighted sum that the generator minimises at a step."""
-        weights = loss_weights(self.config.curriculum, step, self.config.training.steps)
-        constants = self.config.loss
-        reconstruction = (
-            constants.magnitude * losses["magnitude"]
-            + constants.phase * losses["phase"]
-            + constants.content_energy * losses["content_energy"]
-        )
-        rest = sum(weights[name] * losses[name] for name in ("contrastive", "margin", "hsic", "adversarial"))
-        return weights["reconstruction"] * reconstruction + rest
+            return generator_losses(self.config, self.model, self.discriminator, batch, self._random(step))
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
@@ -184,19 +128,12 @@ class Trainer:
             if value != value or abs(value) == float("inf"):
                 raise AstError(f"training: the loss {name} is {value} at step {self.step}")
         self.generator_optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(self.total_loss(losses, self.step))
+        self.fabric.backward(total_loss(self.config, losses, self.step))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.generator_optimizer.step()
 
         with self.fabric.autocast():
-            with torch.no_grad():
-                style = self.model.style_encoder(self.model.encoder_input(batch.features))
-                prototypes = class_prototypes(style, batch.labels, len(self.config.voices))
-            logits = self.discriminator.content_logits(content)
-            style_logits = self.discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
-        classes = torch.arange(len(prototypes), device=batch.labels.device)
-        on_content = discriminator_cross_entropy(logits, batch.labels)
-        on_style = discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes]))
+            on_content, on_style = discriminator_loss(self.config, self.model, self.discriminator, batch, content)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(on_content + on_style)
         self.discriminator_optimizer.step()

@@ -252,7 +252,7 @@ def test_each_class_plays_its_own_pieces_on_its_own_instrument(player, monkeypat
 
     used = []
 
-    def silent(synth, played, instrument, seconds, tuning):
+    def silent(synth, played, instrument, seconds):
         used.append((len(played), instrument))
         return np.zeros(1, dtype=np.float32)
 
@@ -272,14 +272,40 @@ def test_voices_are_numbered_soundfont_by_soundfont(monkeypatch):
     """Two soundfonts make four classes; the first two are the instruments on the first soundfont."""
     heard = []
 
-    def note_down(synth, notes, instrument, seconds, tuning):
-        heard.append((synth, instrument, tuning))
+    def note_down(synth, notes, instrument, seconds, tuning=None):
+        heard.append((synth, instrument, tuning, len(notes)))
         return np.zeros(1, dtype=np.float32)
 
     monkeypatch.setattr(clips, "render_clip", note_down)
     train = {"piano": [piece("a")], "violin": [piece("b")]}
-    _, voices = BatchSampler(train, 1.0, 8, 0, ["first", "second"], tuning=0.3)(0)
+    _, voices = BatchSampler(train, 1.0, 8, 0, ["first", "second"])(0)
     assert voices.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
     order = [(synth, instrument) for synth in ("first", "second") for instrument in ("piano", "violin")]
     assert [h[:2] for h in heard[:4]] == order
-    assert max(abs(h[2]) for h in heard) <= 0.3 and len({h[2] for h in heard}) == 8
+    assert {h[2] for h in heard} == {None}  # in tune
+
+
+def test_shares_give_a_soundfont_more_slots(monkeypatch):
+    monkeypatch.setattr(clips, "render_clip", lambda *_: np.zeros(1, dtype=np.float32))
+    sampler = BatchSampler({"piano": [piece("a")], "violin": [piece("b")]}, 1.0, 16, 0, ["x", "y", "z"], (2, 1, 1))
+    assert sampler.slots.tolist() == [0, 1, 0, 1, 2, 3, 4, 5] and sampler.voices == 6
+    assert sampler(0)[1].tolist() == [0, 1, 0, 1, 2, 3, 4, 5] * 2
+
+
+def test_another_voice_plays_the_same_notes_on_the_same_instrument(monkeypatch):
+    played = []
+
+    def note_down(synth, notes, instrument, seconds, tuning=0.0):
+        played.append((synth, instrument, tuning, tuple(notes.onset), tuple(notes.pitch)))
+        return np.zeros(1, dtype=np.float32)
+
+    monkeypatch.setattr(clips, "render_clip", note_down)
+    sampler = BatchSampler({"piano": [piece("a")], "violin": [piece("b")]}, 1.0, 60, 0, ["x", "y", "z"])
+    _, voices = sampler(4)
+    own, played[:] = played[:], []
+    _, others = sampler.another_voice(4, 1.0, 0.3)
+    assert [p[1:2] + p[3:] for p in played] == [p[1:2] + p[3:] for p in own]  # instruments and notes
+    assert (others % 2 == voices % 2).all() and [p[0] for p in played] == ["xyz"[v // 2] for v in others]
+    assert {p[0] for p in played} == {"x", "y", "z"} and (others != voices).sum() > 20
+    assert 0.2 < max(abs(p[2]) for p in played) <= 0.3 and len({p[2] for p in played}) == 60
+    assert sampler.another_voice(4, 0.0, 0.0)[1].tolist() == voices.tolist()

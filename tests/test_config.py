@@ -54,7 +54,7 @@ def test_an_unknown_preset_is_refused():
 def test_voices_are_every_instrument_on_every_soundfont_the_first_soundfonts_first():
     config = Config("x", instruments=("piano", "violin"), soundfonts=("a", "b"))
     assert config.voices == (("piano", "a"), ("violin", "a"), ("piano", "b"), ("violin", "b"))
-    with refused("training.batch: found 10", "multiples of 4, the number of voices"):
+    with refused("training.batch: found 10", "multiples of 4 (instruments × soundfonts × their shares)"):
         Config("x", soundfonts=("a", "b"), training=TrainingConfig(batch=10))
 
 

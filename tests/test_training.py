@@ -15,19 +15,20 @@ import pytest
 import torch
 from models import made_dataset, tiny
 
-from ast_lib import training
+from ast_lib import objective, training
 from ast_lib.augment import equalise
 from ast_lib.config import override, preset
 from ast_lib.curriculum import learning_rate_factor, loss_weights
 from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.metrics import log_spectral_distance
+from ast_lib.objective import total_loss
 from ast_lib.synth import soundfont_path
-from ast_lib.training import STATISTICS_BATCHES, STATISTICS_STEP, Batch, Trainer
+from ast_lib.training import STATISTICS_BATCHES, STATISTICS_STEP, Trainer
 from ast_lib.transfer import class_style
 
 CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5")
-LOSSES = ("magnitude", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
+LOSSES = ("magnitude", "log_spectral", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
 
 
 @pytest.fixture(autouse=True)
@@ -234,14 +235,14 @@ def test_statistics_are_those_of_clips_that_are_never_trained_on(dataset):
 
 
 def test_the_total_is_the_weighted_sum(dataset):
-    run = trainer(dataset)
     losses = {name: torch.tensor(10.0**-index) for index, name in enumerate(LOSSES)}
+    config = override(CONFIG, "loss.log_spectral=0.5")
     for step in (0, 1, 3, 7):
         weight = loss_weights(CONFIG.curriculum, step, 8)
-        expected = 5 * 1 + 0.3 * 0.1 + 1e-3 * 0.01
+        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001
         for name in ("contrastive", "margin", "hsic", "adversarial"):
             expected += weight[name] * losses[name].item()
-        assert run.total_loss(losses, step).item() == pytest.approx(expected)
+        assert total_loss(config, losses, step).item() == pytest.approx(expected)
 
 
 def test_losses_of_a_step_are_the_same_each_time_and_others_at_another_step(dataset):
@@ -288,7 +289,7 @@ def test_gradients_reach_every_parameter_of_the_model_in_the_last_phase(dataset)
     # Several steps, since a single one may replace no token of the context, or all of them.
     for step in range(4, 8):
         losses, _ = run.generator_losses(batch, step)
-        run.total_loss(losses, 7).backward()
+        total_loss(CONFIG, losses, 7).backward()
     for name, parameter in run.model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
@@ -449,7 +450,7 @@ def test_validation_compares_with_the_true_target(dataset, monkeypatch):
 def test_a_loss_that_is_not_finite_is_named_and_nothing_is_learnt_from_it(dataset, monkeypatch, value):
     run = trainer(dataset)
     before = {name: weights(getattr(run, name)) for name in ("model", "discriminator", "average")}
-    monkeypatch.setattr(training, "hsic_biased", lambda style, content: style.sum() * value)
+    monkeypatch.setattr(objective, "hsic_biased", lambda style, content: style.sum() * value)
     with pytest.raises(AstError, match=rf"training: the loss hsic is -?{value} at step 0"):
         run.train_step(run.batch(0))
     assert not any(differs(before[name], getattr(run, name)) for name in before)
@@ -482,13 +483,13 @@ def test_a_batch_without_one_of_the_classes_is_refused(dataset):
     run = trainer(dataset)
     batch = run.batch(0)
     with pytest.raises(AstError, match="class 1 is not in the batch"):
-        run.train_step(Batch(batch.features, batch.heard, torch.zeros_like(batch.labels)))
+        run.train_step(dataclasses.replace(batch, labels=torch.zeros_like(batch.labels)))
 
 
 def test_silence_is_a_batch_like_any_other(dataset):
     run = trainer(dataset)
     silence = run.model.representation(torch.zeros(4, 4000))
-    logged = run.train_step(Batch(silence, silence, torch.tensor([0, 1, 0, 1])))
+    logged = run.train_step(dataclasses.replace(run.batch(0), features=silence, heard=silence))
     assert all(math.isfinite(value) for value in logged.values())
 
 
@@ -532,7 +533,7 @@ def test_only_the_content_encoder_hears_the_room(dataset):
 def test_every_voice_is_a_class(tmp_path):
     other = tmp_path / "other.sf2"
     other.symlink_to(soundfont_path("TimGM6mb"))
-    assignments = (f'soundfonts=["TimGM6mb", "{other}"]', "training.batch=8", "training.steps=1", "training.tuning=0.3")
+    assignments = (f'soundfonts=["TimGM6mb", "{other}"]', "training.batch=8", "training.steps=1")
     config = override(CONFIG, *assignments)
     run = Trainer(config, made_dataset(config), "cpu")
     assert run.batch(0).labels.tolist() == [0, 1, 2, 3] * 2

@@ -15,6 +15,7 @@ loss                                       file                   source        
 ``negative_cross_entropy``                 ``adversarial.py``     Ganin et al. 2016, sec. 4                  08
 ``complex_mse``                            ``reconstruction.py``  squared error of both channels             09
 ``magnitude_l1``, ``magnitude_mse``        ``reconstruction.py``  errors of magnitudes                       09
+``log_spectral``                           ``reconstruction.py``  Gray and Markel 1976, log deviation        09
 ``temporal_difference``                    ``reconstruction.py``  error of differences along frames          09
 ``spectral_difference``                    ``reconstruction.py``  error of differences along frequency       09
 ``temporal_difference_published``          ``reconstruction.py``  the published code: along sections         09

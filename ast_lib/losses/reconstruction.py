@@ -7,6 +7,8 @@ mean of a loss per clip: one clip is a batch like any other, and classes play no
 ordinary value.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -87,6 +89,30 @@ def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
     if estimate.is_complex() or truth.is_complex():
         raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
     return F.l1_loss(estimate, truth)
+
+
+@full_precision
+def log_spectral(estimate: Tensor, truth: Tensor, floor: float = 1e-3) -> Tensor:
+    """Log-spectral distance ``mean_t sqrt(mean_f (20 log10((â + floor) / (a + floor)))²)`` (equation ``recon-log``).
+
+    Args:
+        estimate, truth: magnitudes of at least 0, ``(..., F)``, of one shape.
+        floor: magnitude below which differences fade; also bounds the gradient.
+
+    Returns:
+        scalar in dB of at least 0; where a frame is met exactly its gradient is 0.
+
+    Raises:
+        AstError: for different shapes or complex input.
+
+    Source: Gray and Markel, "Distance measures for speech processing" (1976), the log spectral deviation.
+    """
+    check_shapes(estimate=estimate, truth=truth)
+    if estimate.is_complex() or truth.is_complex():
+        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
+    difference = (20 / math.log(10)) * ((estimate + floor).log() - (truth + floor).log())
+    # The root's slope is infinite at 0: an offset of (0.001 dB)² keeps the gradient of an exact frame at 0.
+    return (difference.square().mean(dim=-1) + 1e-6).sqrt().mean() - 1e-3
 
 
 @full_precision

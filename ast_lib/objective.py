@@ -1,0 +1,129 @@
+"""What a training step minimises: the losses of encoders and decoder, their sum, and the discriminator's loss.
+
+Chapter: ``notebooks/11_training.md``. The losses themselves are in :mod:`ast_lib.losses`; their weights over time
+are the curriculum's (:mod:`ast_lib.curriculum`).
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from ast_lib.augment import change_gain, corrupt_context, equalise
+from ast_lib.config import Config
+from ast_lib.curriculum import loss_weights
+from ast_lib.discriminator import Discriminator
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
+from ast_lib.losses.contrastive import supervised_info_nce
+from ast_lib.losses.hsic import hsic_biased
+from ast_lib.losses.margin import class_prototypes, prototype_margin
+from ast_lib.losses.phase import phase_advance_loss
+from ast_lib.losses.reconstruction import log_spectral, magnitude_l1
+from ast_lib.model import TransferModel
+from ast_lib.representation import Features
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One training batch on the training device.
+
+    Attributes:
+        features: of B clips, the target and what the style encoder hears.
+        labels: their voices ``(B,)``.
+        slots: ``(B,)``, numbered from 0; the clips of a slot share voice and timbre, their mean style is the decoder's.
+        heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
+        heard_labels: the voices ``(B,)`` of ``heard``.
+    """
+
+    features: Features
+    labels: Tensor
+    slots: Tensor
+    heard: Features
+    heard_labels: Tensor
+
+
+def generator_losses(
+    config: Config, model: TransferModel, discriminator: Discriminator, batch: Batch, random: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
+
+    Args:
+        config: of the run.
+        model, discriminator: the networks; the discriminator's weights get gradients that its own step clears.
+        batch: the clips.
+        random: source of chance of this step.
+
+    Returns:
+        the losses by name, scalars: ``magnitude``, ``log_spectral``, ``phase``, ``content_energy``, ``contrastive``,
+        ``margin``, ``hsic``, ``adversarial``; and ``z_content`` ``(B, S, content_size)``, detached.
+    """
+    training, constants, shape = config.training, config.loss, config.representation
+    heard = equalise(batch.heard, shape, training.equalisation, random)
+    heard = change_gain(heard, shape, training.gain, random)
+    target = model.normalise(batch.features.stft_magnitude)
+    content = model.content_encoder(model.encoder_input(heard))
+    style = model.style_encoder(model.encoder_input(batch.features))
+    prototypes = class_prototypes(style, batch.labels, len(config.voices))
+    decoder_style = class_prototypes(style, batch.slots, int(batch.slots.max()) + 1)[batch.slots]
+    with torch.no_grad():
+        nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
+        own = model.decoder(target, nothing, content, decoder_style).magnitude.float()
+    context, keep = corrupt_context(target, own, training, random)
+    prediction = model.decoder(context, keep, content, decoder_style)
+    content_logits = discriminator.content_logits(content)
+    style_logits = discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
+    classes = torch.arange(len(prototypes), device=batch.labels.device)
+
+    truth = batch.features.stft_magnitude
+    estimate = model.denormalise(prediction.magnitude.float())
+    # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
+    weight = truth ** (0.5 / shape.compression)
+    losses = {
+        "magnitude": magnitude_l1(estimate, truth),
+        "log_spectral": spectral_distance(estimate, truth, shape.compression, constants.log_spectral),
+        "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight),
+        "content_energy": content.float().square().mean(),
+        "contrastive": supervised_info_nce(style, batch.slots, constants.temperature),
+        "margin": prototype_margin(prototypes, constants.margin, relative=True),
+        "hsic": hsic_biased(style, content.mean(dim=1)),
+        "adversarial": negative_entropy(content_logits)
+        + discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes])),
+    }
+    return losses, content.detach()
+
+
+def spectral_distance(estimate: Tensor, truth: Tensor, compression: float, weight: float) -> Tensor:
+    """:func:`log_spectral` of compressed magnitudes ``(B, S, T, F)``; 0 where its weight is 0, since it costs time."""
+    if weight == 0:
+        return estimate.new_zeros(())
+    # A negative magnitude gets no gradient here but does from ``magnitude_l1``.
+    return log_spectral(estimate.clamp_min(1e-3) ** (1 / compression), truth ** (1 / compression))
+
+
+def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
+    """The weighted sum that the generator minimises at a step."""
+    weights = loss_weights(config.curriculum, step, config.training.steps)
+    terms = ("magnitude", "log_spectral", "phase", "content_energy")
+    reconstruction = sum(getattr(config.loss, name) * losses[name] for name in terms)
+    rest = sum(weights[name] * losses[name] for name in ("contrastive", "margin", "hsic", "adversarial"))
+    return weights["reconstruction"] * reconstruction + rest
+
+
+def discriminator_loss(
+    config: Config, model: TransferModel, discriminator: Discriminator, batch: Batch, content: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy on ``z_content`` and on ``z_style`` with ``z_class``; only the discriminator gets gradients.
+
+    Args:
+        content: ``z_content`` of the batch, detached.
+    """
+    with torch.no_grad():
+        style = model.style_encoder(model.encoder_input(batch.features))
+        prototypes = class_prototypes(style, batch.labels, len(config.voices))
+    logits = discriminator.content_logits(content)
+    style_logits = discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
+    classes = torch.arange(len(prototypes), device=batch.labels.device)
+    return (
+        discriminator_cross_entropy(logits, batch.heard_labels),
+        discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes])),
+    )
