@@ -114,7 +114,9 @@ class TrainingConfig:
     room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
     tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
+    back_translation: float = 0.0  # share of clips heard as the model plays them on another instrument (last phase)
     timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
+    content_noise: float = 0.0  # standard deviation of noise on z_content: a bottleneck, together with its energy
     context_drop: float = 0.4  # share of context tokens replaced by the null token
     context_null: float = 0.3  # share of clips whose whole context is replaced
     context_own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
@@ -173,10 +175,11 @@ def check(config: Config) -> None:
         ("model", model, ["residual_blocks"]),
         ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
         ("training", training, ["equalisation", "gain", "tuning", "timbre"]),
-        ("training", training, ["warm_up", "context_noise", "weight_decay", "seed"]),
+        ("training", training, ["warm_up", "content_noise", "context_noise", "weight_decay", "seed"]),
     ]
     shares = [
-        ("training", training, ["room", "another_voice", "context_drop", "context_null", "context_own", "final_rate"])
+        ("training", training, ["room", "another_voice", "back_translation"]),
+        ("training", training, ["context_drop", "context_null", "context_own", "final_rate"]),
     ]
     # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
     for groups, accepted, holds in (
@@ -376,17 +379,23 @@ def preset(name: str) -> Config:
     if name == "full":
         return Config(
             name="full",
-            soundfonts=("TimGM6mb", "FluidR3_GM"),
+            soundfonts=("TimGM6mb", "FluidR3_GM", "MuseScore_General"),
+            soundfont_shares=(2, 1, 1),
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
             model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
+            loss=LossConfig(log_spectral=0.05),
             training=TrainingConfig(
-                steps=20000,
-                batch=32,
-                warm_up=500,
-                average=0.999,
-                room=0.5,
+                steps=9000,
+                learning_rate=8e-4,
+                discriminator_rate=8e-4,
+                warm_up=200,
+                average=0.998,
+                gain=6.0,
+                room=0.3,
                 tuning=0.3,
-                validate_every=1000,
+                another_voice=0.5,
+                timbre=6.0,
+                validate_every=500,
             ),
         )
     raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full")

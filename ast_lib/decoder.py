@@ -104,6 +104,10 @@ class Prediction:
     cosine: Tensor
     sine: Tensor
 
+    def float(self) -> "Prediction":
+        """The same in float32."""
+        return Prediction(self.magnitude.float(), self.cosine.float(), self.sine.float())
+
     @property
     def advance(self) -> Tensor:
         """The phase advance as complex numbers; only their angle has a meaning."""
@@ -112,11 +116,8 @@ class Prediction:
 
 def join(parts: list[Prediction]) -> Prediction:
     """Predictions one after the other in time, as float32."""
-    return Prediction(
-        torch.cat([part.magnitude for part in parts], dim=1).float(),
-        torch.cat([part.cosine for part in parts], dim=1).float(),
-        torch.cat([part.sine for part in parts], dim=1).float(),
-    )
+    names = ("magnitude", "cosine", "sine")
+    return Prediction(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names)).float()
 
 
 class Decoder(nn.Module):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ast_lib.augment import change_gain, corrupt_context, equalise
+from ast_lib.clips import RMS
 from ast_lib.config import Config
-from ast_lib.curriculum import loss_weights
+from ast_lib.curriculum import loss_weights, phase_at
 from ast_lib.discriminator import Discriminator
 from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
 from ast_lib.losses.contrastive import supervised_info_nce
@@ -33,6 +34,7 @@ class Batch:
         slots: ``(B,)``, numbered from 0; the clips of a slot share voice and timbre, their mean style is the decoder's.
         heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
+        frames: of the clips' STFT; the last section may be filled up beyond them.
     """
 
     features: Features
@@ -40,28 +42,36 @@ class Batch:
     slots: Tensor
     heard: Features
     heard_labels: Tensor
+    frames: int
 
 
 def generator_losses(
-    config: Config, model: TransferModel, discriminator: Discriminator, batch: Batch, random: torch.Generator
-) -> tuple[dict[str, Tensor], Tensor]:
+    config: Config, model: TransferModel, discriminator: Discriminator, batch: Batch, step: int, random: torch.Generator
+) -> tuple[dict[str, Tensor], Batch, Tensor]:
     """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
 
     Args:
         config: of the run.
         model, discriminator: the networks; the discriminator's weights get gradients that its own step clears.
         batch: the clips.
+        step: of the run, for the curriculum.
         random: source of chance of this step.
 
     Returns:
         the losses by name, scalars: ``magnitude``, ``log_spectral``, ``phase``, ``content_energy``, ``contrastive``,
-        ``margin``, ``hsic``, ``adversarial``; and ``z_content`` ``(B, S, content_size)``, detached.
+        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``,
+        detached.
     """
     training, constants, shape = config.training, config.loss, config.representation
+    if training.back_translation and phase_at(config.curriculum, step, training.steps) == len(config.curriculum) - 1:
+        batch = back_translate(config, model, batch, random)
     heard = equalise(batch.heard, shape, training.equalisation, random)
     heard = change_gain(heard, shape, training.gain, random)
     target = model.normalise(batch.features.stft_magnitude)
     content = model.content_encoder(model.encoder_input(heard))
+    energy = content.float().square().mean()
+    if training.content_noise:
+        content = content + training.content_noise * torch.randn(content.shape, generator=random).to(content)
     style = model.style_encoder(model.encoder_input(batch.features))
     prototypes = class_prototypes(style, batch.labels, len(config.voices))
     decoder_style = class_prototypes(style, batch.slots, int(batch.slots.max()) + 1)[batch.slots]
@@ -82,14 +92,53 @@ def generator_losses(
         "magnitude": magnitude_l1(estimate, truth),
         "log_spectral": spectral_distance(estimate, truth, shape.compression, constants.log_spectral),
         "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight),
-        "content_energy": content.float().square().mean(),
+        "content_energy": energy,
         "contrastive": supervised_info_nce(style, batch.slots, constants.temperature),
         "margin": prototype_margin(prototypes, constants.margin, relative=True),
         "hsic": hsic_biased(style, content.mean(dim=1)),
         "adversarial": negative_entropy(content_logits)
         + discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes])),
     }
-    return losses, content.detach()
+    return losses, batch, content.detach()
+
+
+@torch.no_grad()
+def back_translate(config: Config, model: TransferModel, batch: Batch, random: torch.Generator) -> Batch:
+    """A share of the clips heard as the model itself plays them on another instrument; their targets stay the truth.
+
+    What the model makes of a piano clip on the violin is an imperfect violin clip whose piano version is known: a pair,
+    though no piece was ever rendered on both. Source: Sennrich, Haddow and Birch, "Improving neural machine translation
+    models with monolingual data" (2016); between unpaired languages, Lample et al. (2018).
+
+    Args:
+        config: of the run; ``training.back_translation`` is the share.
+        model: as it is, without context for the decoder.
+        batch: the clips.
+        random: source of chance of this step.
+    """
+    labels, instruments = batch.heard_labels, len(config.instruments)
+    chosen = torch.rand(len(labels), generator=random) < config.training.back_translation
+    chosen = chosen.nonzero()[:, 0].to(labels.device)
+    if not len(chosen):
+        return batch
+    # A clip whose style is taken: any of another instrument, which a balanced batch always has.
+    other = (labels[:, None] % instruments != labels[chosen] % instruments).float()
+    giver = torch.multinomial(other.T.cpu(), 1, generator=random)[:, 0].to(labels.device)
+    style = class_prototypes(
+        model.style_encoder(model.encoder_input(batch.features)), batch.slots, int(batch.slots.max()) + 1
+    )[batch.slots[giver]]
+    content = model.content_encoder(model.encoder_input(batch.heard.take(chosen)))
+    target = model.normalise(batch.heard.stft_magnitude[chosen])
+    nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
+    prediction = model.decoder(target, nothing, content, style).float()
+    with torch.autocast(labels.device.type, enabled=False):
+        stft = model.to_stft(prediction, batch.frames)
+        audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
+        level = audio.square().mean(dim=1, keepdim=True).sqrt()
+        played = model.representation(audio * (RMS / level.clamp_min(1e-4)))
+    return dataclasses.replace(
+        batch, heard=batch.heard.put(chosen, played), heard_labels=labels.index_put((chosen,), batch.labels[giver])
+    )
 
 
 def spectral_distance(estimate: Tensor, truth: Tensor, compression: float, weight: float) -> Tensor:

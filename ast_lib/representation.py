@@ -162,6 +162,19 @@ class Features:
     cqt_magnitude: Tensor
     advance: Tensor
 
+    def take(self, clips: Tensor) -> "Features":
+        """Those of the clips with these indices ``(n,)``."""
+        return Features(self.stft_magnitude[clips], self.cqt_magnitude[clips], self.advance[clips])
+
+    def put(self, clips: Tensor, features: "Features") -> "Features":
+        """A copy in which the clips with these indices ``(n,)`` are those of ``features``."""
+        return Features(
+            *(
+                getattr(self, field.name).index_copy(0, clips, getattr(features, field.name))
+                for field in dataclasses.fields(self)
+            )
+        )
+
 
 class Representation(nn.Module):
     """Audio to :class:`Features` and back, as one configuration describes it."""

@@ -97,7 +97,8 @@ class Trainer:
             heard = self.model.representation(clips)
         if step < STATISTICS_STEP:
             features = equalise(features, shape, training.timbre, random, slots)
-        return Batch(features, labels, torch.arange(len(labels), device=labels.device) % slots, heard, heard_labels)
+        order = torch.arange(len(labels), device=labels.device) % slots
+        return Batch(features, labels, order, heard, heard_labels, 1 + clips.shape[-1] // shape.hop)
 
     def _tensors(self, *arrays: np.ndarray) -> tuple[Tensor, ...]:
         return self.fabric.to_device(tuple(torch.from_numpy(array) for array in arrays))
@@ -106,10 +107,10 @@ class Trainer:
         """The source of chance of one step, the same in a resumed run."""
         return torch.Generator().manual_seed((2 * self.config.training.seed + use) * 10**8 + step)
 
-    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
         """:func:`ast_lib.objective.generator_losses` of this run at a step."""
         with self.fabric.autocast():
-            return generator_losses(self.config, self.model, self.discriminator, batch, self._random(step))
+            return generator_losses(self.config, self.model, self.discriminator, batch, step, self._random(step))
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
@@ -122,7 +123,7 @@ class Trainer:
         self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
         self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
 
-        losses, content = self.generator_losses(batch, self.step)
+        losses, batch, content = self.generator_losses(batch, self.step)
         logged = {name: loss.item() for name, loss in losses.items()}
         for name, value in logged.items():
             if value != value or abs(value) == float("inf"):

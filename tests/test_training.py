@@ -255,7 +255,7 @@ def test_losses_of_a_step_are_the_same_each_time_and_others_at_another_step(data
 
 def gradients(run, name):
     """Largest gradient that each part of the model gets from one loss."""
-    losses, _ = run.generator_losses(run.batch(0), 0)
+    losses, *_ = run.generator_losses(run.batch(0), 0)
     run.model.zero_grad()
     losses[name].backward()
     parts = {"content": run.model.content_encoder, "style": run.model.style_encoder, "decoder": run.model.decoder}
@@ -288,7 +288,7 @@ def test_gradients_reach_every_parameter_of_the_model_in_the_last_phase(dataset)
     batch = run.batch(0)
     # Several steps, since a single one may replace no token of the context, or all of them.
     for step in range(4, 8):
-        losses, _ = run.generator_losses(batch, step)
+        losses, *_ = run.generator_losses(batch, step)
         total_loss(CONFIG, losses, 7).backward()
     for name, parameter in run.model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
@@ -310,7 +310,7 @@ def test_the_adversarial_term_makes_the_discriminator_unsure_of_content(dataset)
     before = entropy()
     optimizer = torch.optim.SGD(run.model.content_encoder.parameters(), 0.01)
     for _ in range(10):
-        losses, _ = run.generator_losses(batch, 0)
+        losses, *_ = run.generator_losses(batch, 0)
         optimizer.zero_grad()
         losses["adversarial"].backward()
         optimizer.step()
@@ -330,7 +330,7 @@ def test_the_decoder_is_asked_for_its_own_clip(dataset):
 
     prediction.forward = exact
     run.model.decoder = prediction
-    losses, _ = run.generator_losses(batch, 0)
+    losses, *_ = run.generator_losses(batch, 0)
     assert losses["magnitude"].item() == pytest.approx(0, abs=1e-6)
     assert losses["phase"].item() == pytest.approx(0, abs=1e-5)
 
@@ -338,11 +338,11 @@ def test_the_decoder_is_asked_for_its_own_clip(dataset):
 def test_a_fixed_batch_is_learnt(dataset):
     run = trainer(dataset, "training.steps=40", "training.learning_rate=0.003", "training.context_null=0.0")
     batch = run.batch(0)
-    before, _ = run.generator_losses(batch, 0)
+    before, *_ = run.generator_losses(batch, 0)
     for step in range(40):
         run.step = step
         run.train_step(batch)
-    after, _ = run.generator_losses(batch, 0)
+    after, *_ = run.generator_losses(batch, 0)
     assert after["magnitude"] < 0.8 * before["magnitude"] and after["phase"] < 0.9 * before["phase"]
 
 
@@ -469,8 +469,8 @@ def test_a_run_that_fails_keeps_its_last_state(dataset, tmp_path, monkeypatch):
     original = run.generator_losses
 
     def failing(batch, step):
-        losses, content = original(batch, step)
-        return (losses | {"phase": losses["phase"] * float("nan")} if step == 3 else losses), content
+        losses, *rest = original(batch, step)
+        return (losses | {"phase": losses["phase"] * float("nan")} if step == 3 else losses), *rest
 
     run.generator_losses = failing
     with pytest.raises(AstError, match="the loss phase is nan at step 3"):
