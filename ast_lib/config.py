@@ -70,6 +70,8 @@ class Phase:
     """One phase of the curriculum: from ``start`` (share of all steps) the losses have these weights.
 
     ``adversarial`` grows linearly from its value in the phase before to this one over the first half of the phase.
+    ``back_translation`` is no weight but a share: of the clips that the content encoder hears as the model itself plays
+    them on another instrument.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Phase:
     margin: float = 0.0
     hsic: float = 0.0
     adversarial: float = 0.0
+    back_translation: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,6 @@ class TrainingConfig:
     room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
     tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
-    back_translation: float = 0.0  # share of clips heard as the model plays them on another instrument (last phase)
     timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
     content_noise: float = 0.0  # standard deviation of noise on z_content: a bottleneck, together with its energy
     context_drop: float = 0.4  # share of context tokens replaced by the null token
@@ -178,7 +180,7 @@ def check(config: Config) -> None:
         ("training", training, ["warm_up", "content_noise", "context_noise", "weight_decay", "seed"]),
     ]
     shares = [
-        ("training", training, ["room", "another_voice", "back_translation"]),
+        ("training", training, ["room", "another_voice"]),
         ("training", training, ["context_drop", "context_null", "context_own", "final_rate"]),
     ]
     # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
@@ -272,6 +274,12 @@ def check(config: Config) -> None:
             and config.curriculum[0].start == 0
             and all(a.start < b.start < 1 for a, b in zip(config.curriculum, config.curriculum[1:], strict=False)),
             "phases whose starts rise from 0 and stay below 1",
+        ),
+        (
+            "curriculum.back_translation",
+            [phase.back_translation for phase in config.curriculum],
+            all(0 <= phase.back_translation <= 1 for phase in config.curriculum),
+            "0 to 1 in each phase",
         ),
     ]
     for field, value, holds, accepted in rules:
@@ -384,13 +392,20 @@ def preset(name: str) -> Config:
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
             model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
             loss=LossConfig(log_spectral=0.05),
+            curriculum=(
+                Phase("reconstruction", 0.0, 1.0),
+                Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
+                Phase("hsic", 0.04, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
+                Phase("adversarial", 0.06, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
+                Phase("back-translation", 0.4, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
+            ),
             training=TrainingConfig(
-                steps=9000,
+                steps=8500,
                 learning_rate=8e-4,
                 discriminator_rate=8e-4,
                 warm_up=200,
                 average=0.998,
-                gain=6.0,
+                gain=4.0,
                 room=0.3,
                 tuning=0.3,
                 another_voice=0.5,
