@@ -397,10 +397,10 @@ def preset(name: str) -> Config:
                 Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
                 Phase("hsic", 0.04, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
                 Phase("adversarial", 0.06, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
-                Phase("back-translation", 0.4, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
+                Phase("back-translation", 0.5, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=8500,
+                steps=6500,
                 learning_rate=8e-4,
                 discriminator_rate=8e-4,
                 warm_up=200,
