@@ -21,7 +21,7 @@ def equalise(
     generator: torch.Generator,
     slots: int | None = None,
 ) -> Features:
-    """A random smooth equalisation of each clip: nine gains from C1 to the top, ``decibels`` deviation, interpolated.
+    """A random smooth equalisation of each clip: ten gains from C1 to the Nyquist frequency, interpolated.
 
     Both magnitudes of a clip get the same curve, in the compressed domain; the phase advance stays.
 
@@ -36,16 +36,17 @@ def equalise(
     if decibels == 0:
         return features
     clips, device = len(features.stft_magnitude), features.stft_magnitude.device
-    gains = decibels * torch.randn(slots or clips, 1, 9, generator=generator)
+    gains = decibels * torch.randn(slots or clips, 1, 10, generator=generator)
     if slots is not None:
         gains *= torch.rand(slots, 1, 1, generator=generator) < 0.5
         gains = gains.repeat(-(-clips // slots), 1, 1)[:clips]
-    cqt_curve = F.interpolate(gains.to(device), shape.cqt_bins, mode="linear", align_corners=True)[:, 0]
+    # Positions count bins of the CQT, whose grid goes on above its highest octave.
     frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
     position = torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
-    position = position.clamp(0, shape.cqt_bins - 1.001)
+    curve = F.interpolate(gains.to(device), 2 + int(position[-1]), mode="linear", align_corners=True)[:, 0]
     lower, share = position.long(), position.frac()
-    stft_curve = cqt_curve[:, lower] * (1 - share) + cqt_curve[:, lower + 1] * share
+    stft_curve = curve[:, lower] * (1 - share) + curve[:, lower + 1] * share
+    cqt_curve = curve[:, : shape.cqt_bins]
     if slots is not None:
         power = (features.stft_magnitude ** (2 / shape.compression)).mean(dim=(1, 2))  # per bin
         changed = (power * 10 ** (stft_curve / 10)).sum(dim=1) / power.sum(dim=1).clamp_min(1e-20)

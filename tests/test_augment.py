@@ -44,11 +44,11 @@ def test_between_two_cqt_bins_the_stft_gain_lies_between_theirs_in_decibels():
         assert low - 1e-6 <= stft[index] <= high + 1e-6
 
 
-def test_beyond_the_cqt_the_gain_stays_that_of_its_end():
+def test_beyond_the_cqt_the_curve_goes_on():
     heard = equalise(ones(), SHAPE, 5.0, generator())
     stft, cqt = heard.stft_magnitude, heard.cqt_magnitude
     torch.testing.assert_close(stft[..., 0], cqt[..., 0])  # 0 Hz
-    torch.testing.assert_close(stft[..., 195:], cqt[..., -1:].expand_as(stft[..., 195:]), rtol=1e-3, atol=0)
+    assert (stft[:, 0, 0, 195] - stft[:, 0, 0, -1]).abs().min() > 1e-3
 
 
 def test_the_curve_of_a_clip_is_the_same_in_every_frame_and_differs_between_clips():
@@ -61,9 +61,8 @@ def test_the_curve_of_a_clip_is_the_same_in_every_frame_and_differs_between_clip
 def test_gains_have_the_deviation_asked_for():
     heard = equalise(ones(clips=2000, sections=1), SHAPE, 5.0, generator())
     decibels = 20 / SHAPE.compression * heard.cqt_magnitude[:, 0, 0].log10()
-    # The ends are knots of the curve: a draw itself, not the mean of two.
-    for index in (0, -1):
-        assert decibels[:, index].std() == pytest.approx(5.0, rel=0.05) and decibels[:, index].mean().abs() < 0.4
+    # The first bin is a knot of the curve: a draw itself, not the mean of two.
+    assert decibels[:, 0].std() == pytest.approx(5.0, rel=0.05) and decibels[:, 0].mean().abs() < 0.4
 
 
 def test_a_gain_multiplies_whatever_is_there():
