@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ast_lib.augment import LOWEST, corrupt_context, equalise, record_in_room
+from ast_lib.augment import LOWEST, change_gain, corrupt_context, equalise, record_in_room
 from ast_lib.config import RepresentationConfig, TrainingConfig
 from ast_lib.representation import Features
 
@@ -87,6 +87,52 @@ def test_0_db_changes_nothing():
 def test_the_generator_decides():
     first, again, other = (equalise(ones(), SHAPE, 5.0, generator(seed)).stft_magnitude for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_clips_of_a_slot_share_a_curve_and_half_of_the_slots_have_none():
+    heard = equalise(ones(clips=400), SHAPE, 5.0, generator(), slots=200)
+    curves = heard.cqt_magnitude[:, 0, 0]
+    assert torch.equal(curves[:200], curves[200:])
+    unchanged = (curves[:200] == 1).all(dim=1)
+    assert 0.4 < unchanged.float().mean() < 0.6
+    # The others differ from each other by more than a gain.
+    shapes = curves[:200][~unchanged].log()
+    assert (shapes - shapes.mean(dim=1, keepdim=True)).std(dim=0).min() > 0.01
+
+
+def test_a_slots_curve_keeps_the_energy_of_every_clip():
+    magnitude = torch.rand(6, 3, 4, SHAPE.stft_bins, generator=generator())
+    features = Features(magnitude, torch.ones(6, 3, 4, SHAPE.cqt_bins), torch.ones_like(magnitude))
+    heard = equalise(features, SHAPE, 8.0, generator(3), slots=3)
+    before, after = ((m ** (2 / SHAPE.compression)).sum(dim=(1, 2, 3)) for m in (magnitude, heard.stft_magnitude))
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=0)
+    assert not torch.equal(magnitude, heard.stft_magnitude)
+
+
+# --- Gain
+
+
+def test_gain_is_the_same_for_every_bin_and_moves_slowly():
+    features = ones(sections=50)
+    heard = change_gain(features, SHAPE, 6.0, generator())
+    for magnitude in (heard.stft_magnitude, heard.cqt_magnitude):
+        assert torch.equal(magnitude, magnitude[..., :1].expand_as(magnitude))
+    decibels = 20 / SHAPE.compression * heard.stft_magnitude[..., 0].flatten(1).log10()
+    torch.testing.assert_close(decibels, 20 / SHAPE.compression * heard.cqt_magnitude[..., 0].flatten(1).log10())
+    knots = 2 + round(200 * SHAPE.hop / SHAPE.sample_rate / 0.5)
+    # Straight lines between the knots: a second difference only at a knot.
+    bends = (decibels.diff(n=2, dim=1).abs() > 1e-3).sum(dim=1)
+    assert (bends <= 2 * (knots - 2)).all() and decibels.std() > 1
+    assert heard.advance is features.advance
+
+
+def test_gains_of_clips_have_the_deviation_asked_for_and_0_changes_nothing():
+    features = ones(clips=3000, sections=1)
+    decibels = (
+        20 / SHAPE.compression * change_gain(features, SHAPE, 6.0, generator()).stft_magnitude[:, 0, 0, 0].log10()
+    )
+    assert decibels.std() == pytest.approx(6.0, rel=0.05) and abs(decibels.mean()) < 0.4
+    assert change_gain(features, SHAPE, 0.0, generator()) is features
 
 
 # --- Context
