@@ -400,7 +400,7 @@ def preset(name: str) -> Config:
                 Phase("back-translation", 0.5, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=6500,
+                steps=5600,
                 learning_rate=8e-4,
                 discriminator_rate=8e-4,
                 warm_up=200,
