@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Imported here, so that --help does not wait for PyTorch.
         from ast_lib.transfer import transfer_file
 
-        print(
-            transfer_file(options.input, options.to, options.output, options.weights, options.phase, options.style)
-        )
+        print(transfer_file(options.input, options.to, options.output, options.weights, options.phase, options.style))
     except AstError as error:
         print(f"ast: {error}", file=sys.stderr)
         return 1
