@@ -15,8 +15,9 @@ from ast_lib.errors import AstError
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which scores are read and how they are shared out."""
+    """Which scores are read and how they are shared out; or which manifest of recordings."""
 
+    manifest: str = ""  # path (:mod:`ast_lib.manifest`); empty: scores are rendered, and the soundfonts count
     pieces_per_kind: int = 393  # fiddle tunes, and as many chorales (the corpus has 393 usable ones)
     test_pieces: int = 40  # held out for the reported figures, half of each kind
     validation_pieces: int = 12  # held out for the transfer curve during training
@@ -149,8 +150,12 @@ class Config:
 
     @property
     def voices(self) -> tuple[tuple[str, str], ...]:
-        """Every instrument on every soundfont: the classes of training, the instruments' default voices first."""
-        return tuple((instrument, soundfont) for soundfont in self.soundfonts for instrument in self.instruments)
+        """Every instrument on every soundfont: the classes of training, the instruments' default voices first.
+
+        Recordings are one voice an instrument, whoever plays.
+        """
+        soundfonts = ("recordings",) if self.data.manifest else self.soundfonts
+        return tuple((instrument, soundfont) for soundfont in soundfonts for instrument in self.instruments)
 
     def __post_init__(self):
         check(self)
