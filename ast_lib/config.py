@@ -199,7 +199,8 @@ def check(config: Config) -> None:
             for name in names:
                 if not holds(getattr(values, name)):
                     raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
-    slots = len(config.instruments) * sum(config.soundfont_shares or (1,) * len(config.soundfonts))
+    shares_of_fonts = (1,) if data.manifest else config.soundfont_shares or (1,) * len(config.soundfonts)
+    slots = len(config.instruments) * sum(shares_of_fonts)
     rules = [
         (
             "soundfonts",
