@@ -6,6 +6,7 @@ Chapter: ``notebooks/11_training.md``. A preset is a complete :class:`Config`; a
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -211,8 +212,9 @@ def check(config: Config) -> None:
         (
             "instruments",
             config.instruments,
-            len(set(config.instruments)) == len(config.instruments) >= 2,
-            "2 or more different names",
+            len(set(config.instruments)) == len(config.instruments) >= 2
+            and all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name) for name in config.instruments),
+            "2 or more different names of lower-case letters, digits and underscores",
         ),
         (
             "training.batch",

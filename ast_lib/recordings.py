@@ -1,8 +1,9 @@
 """Recordings to clips: segments, silence, splits by piece, and training batches.
 
-Chapter: ``notebooks/02_dataset.md``. The recipe is the paper's: clips of 10 s, one to three of a violin file and one of
-a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long silence left out, 80/10/10 by piece.
-:mod:`ast_lib.readers` and :mod:`ast_lib.bach_violin` list the recordings, :mod:`ast_lib.audit` compares their sources.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. The recipe is the paper's: clips of 10 s, one to
+three of a violin file and one of a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long
+silence left out, 80/10/10 by piece. :mod:`ast_lib.readers` and :mod:`ast_lib.bach_violin` list the recordings,
+:mod:`ast_lib.audit` compares their sources.
 """
 
 import dataclasses
@@ -345,17 +346,15 @@ def make_manifest(
     Raises:
         AstError: as :func:`cut` and :func:`assign_splits`; nothing is written then.
     """
-    found = cut(recordings, **cutting)
-    rng, chosen, beyond = np.random.default_rng(seed), [], []
+    found, rng, chosen = cut(recordings, **cutting), np.random.default_rng(seed), []
     for instrument in sorted({clip.instrument for clip in found.items}):
         clips = [clip for clip in found.items if clip.instrument == instrument]
-        kept = set(rng.permutation(len(clips))[:most_clips].tolist())
-        chosen += [clip for index, clip in enumerate(clips) if index in kept]
-        beyond += [clip.id for index, clip in enumerate(clips) if index not in kept]
-    left_out = found.left_out | ({f"beyond {most_clips} of an instrument": beyond} if beyond else {})
+        chosen += [clips[i] for i in sorted(rng.permutation(len(clips))[:most_clips])]
+    kept = {clip.id for clip in chosen}
+    beyond = [clip.id for clip in found.items if clip.id not in kept]
     clips = assign_splits(chosen, seed)
     write_manifest(path, clips)
-    return Selection(clips, left_out)
+    return Selection(clips, found.left_out | ({f"beyond {most_clips} of an instrument": beyond} if beyond else {}))
 
 
 # --- batches
