@@ -14,9 +14,11 @@ def parser() -> argparse.ArgumentParser:
     commands = command.add_subparsers(dest="command", required=True)
     transfer = commands.add_parser("transfer", help="play a recording on another instrument")
     transfer.add_argument("input", metavar="INPUT", help="wav, flac, mp3, ogg or opus, of any length")
-    transfer.add_argument("--to", required=True, metavar="INSTRUMENT", help="target instrument, such as violin")
+    target = transfer.add_mutually_exclusive_group(required=True)
+    target.add_argument("--to", metavar="INSTRUMENT", help="target instrument, such as violin")
+    target.add_argument("--style", metavar="CLIP", help="target sound: a clip of 0.5 s or more, of any instrument")
     transfer.add_argument(
-        "-o", "--output", required=True, metavar="OUTPUT", help="file to write: wav, flac, ogg or mp3"
+        "-o", "--output", required=True, metavar="OUTPUT", help="file to write: wav, flac, ogg, opus or mp3"
     )
     transfer.add_argument(
         "--weights", metavar="FILE", help="weights to use (default: published ones, else make book's)"
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Imported here, so that --help does not wait for PyTorch.
         from ast_lib.transfer import transfer_file
 
-        print(transfer_file(options.input, options.to, options.output, options.weights, options.phase))
+        print(transfer_file(options.input, options.to, options.output, options.weights, options.phase, options.style))
     except AstError as error:
         print(f"ast: {error}", file=sys.stderr)
         return 1

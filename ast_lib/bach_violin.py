@@ -1,6 +1,6 @@
 """The Bach Violin Dataset: its recordings by movement, and a paired test on real recordings from its alignments.
 
-Chapter: ``notebooks/02_dataset.md``. Dong et al., *Deep Performer*, ICASSP 2022; Zenodo record 6050245. Sonatas and
+Chapter: ``notebooks/16_your_own.md``. Dong et al., *Deep Performer*, ICASSP 2022; Zenodo record 6050245. Sonatas and
 partitas for solo violin (BWV 1001-1006): ``audio.csv`` lists 42 recordings, ``info.csv`` the 105 movements in them,
 29 recordings are distributed. Alignments are in seconds from the movement's ``start`` in ``info.csv``, not from the
 start of the file: their last note ends where the movement does, and only so do notes and sound agree.

@@ -6,6 +6,7 @@ Chapter: ``notebooks/11_training.md``. A preset is a complete :class:`Config`; a
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from ast_lib.errors import AstError
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which scores are read and how they are shared out."""
+    """Which scores are read and how they are shared out; or which manifest of recordings."""
 
+    manifest: str = ""  # path (:mod:`ast_lib.manifest`); empty: scores are rendered, and the soundfonts count
     pieces_per_kind: int = 393  # fiddle tunes, and as many chorales (the corpus has 393 usable ones)
     test_pieces: int = 40  # held out for the reported figures, half of each kind
     validation_pieces: int = 12  # held out for the transfer curve during training
@@ -149,8 +151,12 @@ class Config:
 
     @property
     def voices(self) -> tuple[tuple[str, str], ...]:
-        """Every instrument on every soundfont: the classes of training, the instruments' default voices first."""
-        return tuple((instrument, soundfont) for soundfont in self.soundfonts for instrument in self.instruments)
+        """Every instrument on every soundfont: the classes of training, the instruments' default voices first.
+
+        Recordings are one voice an instrument, whoever plays.
+        """
+        soundfonts = ("recordings",) if self.data.manifest else self.soundfonts
+        return tuple((instrument, soundfont) for soundfont in soundfonts for instrument in self.instruments)
 
     def __post_init__(self):
         check(self)
@@ -194,7 +200,8 @@ def check(config: Config) -> None:
             for name in names:
                 if not holds(getattr(values, name)):
                     raise AstError(f"{table}.{name}: found {getattr(values, name)!r}, accepted is {accepted}")
-    slots = len(config.instruments) * sum(config.soundfont_shares or (1,) * len(config.soundfonts))
+    shares_of_fonts = (1,) if data.manifest else config.soundfont_shares or (1,) * len(config.soundfonts)
+    slots = len(config.instruments) * sum(shares_of_fonts)
     rules = [
         (
             "soundfonts",
@@ -205,8 +212,9 @@ def check(config: Config) -> None:
         (
             "instruments",
             config.instruments,
-            len(set(config.instruments)) == len(config.instruments) >= 2,
-            "2 or more different names",
+            len(set(config.instruments)) == len(config.instruments) >= 2
+            and all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name) for name in config.instruments),
+            "2 or more different names of lower-case letters, digits and underscores",
         ),
         (
             "training.batch",

@@ -1,6 +1,6 @@
-"""From a configuration to the data of a run: pieces, splits, synths, batches and held-out clips.
+"""From a configuration to the data of a run: scores that are played, or the recordings of a manifest.
 
-Chapter: ``notebooks/02_dataset.md``.
+Chapters: ``notebooks/02_dataset.md``, and ``notebooks/16_your_own.md`` for recordings.
 """
 
 import dataclasses
@@ -11,8 +11,24 @@ from torch import Tensor
 
 from ast_lib.clips import BatchSampler, PairedClip, Splits, paired_clips, split_by_piece
 from ast_lib.config import Config
+from ast_lib.errors import AstError
+from ast_lib.manifest import Clip, read_manifest
+from ast_lib.recordings import RecordingSampler, check_files
 from ast_lib.scores import load_pieces
-from ast_lib.synth import Synth, shared_synth
+from ast_lib.synth import Synth, program_of, shared_synth
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What validation measures: ``heard``, played on ``target``, against ``truth``; both ``(clips, samples)``.
+
+    ``name`` is ``piano_to_violin`` for a transfer, ``piano_reconstruction`` where no truth of a transfer exists.
+    """
+
+    name: str
+    target: str
+    heard: Tensor
+    truth: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +47,73 @@ class Dataset:
         seconds = self.config.training.seconds if split == "validation" else data.test_seconds
         return paired_clips(pieces, self.config.instruments, seconds, data.seed, self.synths[0])
 
+    def validation_tasks(self) -> list[Task]:
+        """Transfer in every direction, against the same notes on the target."""
+        clips, instruments = self.held_out("validation"), self.config.instruments
+        sounds = {instrument: stack_audio(clips, instrument) for instrument in instruments}
+        return [Task(f"{a}_to_{b}", b, sounds[a], sounds[b]) for a in instruments for b in instruments if a != b]
 
-def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset:
-    """Read the scores, deal them out and load the soundfonts.
+
+@dataclasses.dataclass(frozen=True)
+class RecordedDataset:
+    """The clips of a manifest (``data.manifest``), and batches by step (:class:`RecordingSampler`)."""
+
+    config: Config
+    clips: list[Clip]
+    sampler: RecordingSampler
+
+    def held_out(self, split: str) -> list[PairedClip]:
+        """Nothing: nobody has played these clips on another instrument.
+
+        Raises:
+            AstError: always; it names what does have paired truth.
+        """
+        raise AstError(
+            f"data.manifest: found {self.config.data.manifest!r}, whose {split} clips have no truth on another "
+            "instrument; accepted for paired clips is '' (rendered scores), or ast_lib.bach_violin.aligned_pairs"
+        )
+
+    def validation_tasks(self) -> list[Task]:
+        """Reconstruction of ``data.validation_pieces`` stretches of each instrument: no measure of transfer.
+
+        Raises:
+            AstError: when an instrument has no clip in the split.
+        """
+        data, training, instruments = self.config.data, self.config.training, self.config.instruments
+        batch = len(instruments) * data.validation_pieces
+        audio, labels = RecordingSampler(
+            self.clips, instruments, training.seconds, batch, data.seed, split="validation"
+        )(0)
+        sounds = [torch.from_numpy(audio[labels == label]) for label in range(len(instruments))]
+        return [Task(f"{i}_reconstruction", i, sound, sound) for i, sound in zip(instruments, sounds, strict=True)]
+
+
+def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | RecordedDataset:
+    """Read the scores, deal them out and load the soundfonts; or read the manifest that ``data.manifest`` names.
 
     Args:
         config: ``data``, ``instruments``, ``soundfonts`` and ``training`` are used.
         cache: folder for parsed scores.
 
     Raises:
-        AstError: from :mod:`ast_lib.scores`, :mod:`ast_lib.clips` and :mod:`ast_lib.synth`.
+        AstError: from :mod:`ast_lib.scores`, :mod:`ast_lib.clips` and :mod:`ast_lib.synth`, or
+            :mod:`ast_lib.manifest` and :mod:`ast_lib.recordings`; for one instrument under two names.
     """
     data, training = config.data, config.training
+    if data.manifest:
+        for name in ("another_voice", "tuning"):
+            if getattr(training, name):
+                raise AstError(
+                    f"training.{name}: found {getattr(training, name)}, accepted with data.manifest is 0; nobody can "
+                    "play a recording again"
+                )
+        clips = [clip for clip in read_manifest(data.manifest) if clip.instrument in config.instruments]
+        check_files(clips)
+        return RecordedDataset(
+            config, clips, RecordingSampler(clips, config.instruments, training.seconds, training.batch, training.seed)
+        )
+    if len({program_of(instrument) for instrument in config.instruments}) < len(config.instruments):
+        raise AstError(f"instruments: found {config.instruments}, accepted are different General-MIDI programs")
     pieces = load_pieces(data.pieces_per_kind, cache)
     splits = split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]

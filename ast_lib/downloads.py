@@ -1,6 +1,6 @@
 """Downloads: with a checksum, and unpacked whole or not at all.
 
-Chapter: ``notebooks/02_dataset.md``. Only the Bach Violin Dataset is fetched by a script; the other datasets are the
+Chapter: ``notebooks/16_your_own.md``. Only the Bach Violin Dataset is fetched by a script; the other datasets are the
 user's own copies (:mod:`ast_lib.readers`).
 """
 

@@ -1,6 +1,6 @@
 """The manifest: one line per clip, the same for recordings and for rendered audio.
 
-Chapter: ``notebooks/02_dataset.md``. A manifest is a text file of JSON lines (``pandas.read_json(path, lines=True)``
+Chapter: ``notebooks/16_your_own.md``. A manifest is a text file of JSON lines (``pandas.read_json(path, lines=True)``
 reads it too) whose keys are the fields of :class:`Clip`. It names audio, it does not copy it.
 """
 

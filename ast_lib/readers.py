@@ -1,6 +1,6 @@
 """Datasets as lists of recordings: ViolinEtudes, PianoMotion10M, and any folder with a folder per instrument.
 
-Chapter: ``notebooks/02_dataset.md``. The audio is the user's own copy: none of these may be downloaded by a script.
+Chapter: ``notebooks/16_your_own.md``. The audio is the user's own copy: none of these may be downloaded by a script.
 :mod:`ast_lib.bach_violin` reads the Bach Violin Dataset.
 """
 

@@ -1,8 +1,9 @@
 """Recordings to clips: segments, silence, splits by piece, and training batches.
 
-Chapter: ``notebooks/02_dataset.md``. The recipe is the paper's: clips of 10 s, one to three of a violin file and one of
-a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long silence left out, 80/10/10 by piece.
-:mod:`ast_lib.readers` and :mod:`ast_lib.bach_violin` list the recordings, :mod:`ast_lib.audit` compares their sources.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. The recipe is the paper's: clips of 10 s, one to
+three of a violin file and one of a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long
+silence left out, 80/10/10 by piece. :mod:`ast_lib.readers` and :mod:`ast_lib.bach_violin` list the recordings,
+:mod:`ast_lib.audit` compares their sources.
 """
 
 import dataclasses
@@ -20,10 +21,11 @@ import soxr
 from ast_lib import audio
 from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
-from ast_lib.manifest import SPLITS, Clip
+from ast_lib.manifest import SPLITS, Clip, write_manifest
 from ast_lib.synth import SAMPLE_RATE
 
 SECONDS = 10.0  # of a clip
+PAPER_CLIPS = 768  # of each instrument
 MAX_SILENCE = 1.0  # seconds on end in a clip that may be silent
 SILENCE_DB = 40.0  # below a clip's loudest frame, at which a frame counts as silent
 FRACTIONS = (0.8, 0.1, 0.1)  # of the pieces, in the order of SPLITS
@@ -59,10 +61,13 @@ class Selection(Generic[Item]):
 
     def __str__(self):
         parts = [f"{len(self.items)} kept"]
-        for reason, names in self.left_out.items():
-            more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            parts.append(f"{len(names)} left out: {reason} ({', '.join(names[:NAMED])}{more})")
+        parts += [f"{len(names)} left out: {reason} ({_some(names)})" for reason, names in self.left_out.items()]
         return "; ".join(parts)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
 
 
 # --- audio of a recording
@@ -130,6 +135,28 @@ def load_clip(clip: Clip) -> np.ndarray:
         AstError: as :func:`read_segment`.
     """
     return normalise_rms(read_segment(clip.path, clip.start, clip.seconds))
+
+
+def check_files(clips: Sequence[Clip]) -> None:
+    """Open every file of a manifest, so that hours of training do not end at one that is gone or too short.
+
+    Raises:
+        AstError: for files that are missing, unreadable or end before their clips do; it names and counts them.
+    """
+    ends, reasons = {}, []
+    for clip in clips:
+        ends[clip.path] = max(ends.get(clip.path, 0.0), clip.start + clip.seconds)
+    for path, end in ends.items():
+        try:
+            found, _ = length(path)
+            if found < end - 0.01:
+                reasons.append(f"{path}: found {found:.2f} s, its clips end at {end:.2f} s")
+        except AstError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise AstError(
+            f"manifest: {len(reasons)} of {len(ends)} files cannot be used ({_some(reasons)}); make it again"
+        )
 
 
 def longest_silence(signal: np.ndarray, below: float = SILENCE_DB) -> float:
@@ -295,6 +322,39 @@ def assign_splits(clips: Sequence[Clip], seed: int, fractions: Sequence[float] =
                 f"accepted is {sum(count > 0 for count in wanted.values())} pieces or more, one for each split"
             )
     return [dataclasses.replace(clip, split=splits[clip.dataset, clip.piece]) for clip in clips]
+
+
+def make_manifest(
+    path: str | os.PathLike,
+    recordings: Sequence[Recording],
+    most_clips: int = PAPER_CLIPS,
+    seed: int = 0,
+    **cutting,
+) -> Selection[Clip]:
+    """From recordings to a manifest to train on; without further arguments by the paper's recipe.
+
+    At most ``most_clips`` of an instrument, chosen at random, are cut (:func:`cut`), dealt to splits by piece
+    (:func:`assign_splits`) and listed in a manifest, whose path is the configuration's ``data.manifest``.
+
+    Args:
+        path: of the manifest, a name ending in ``.jsonl`` for example; its folder exists.
+        recordings: from one reader or several.
+        most_clips: of an instrument.
+        seed: of the choice and the splits.
+        cutting: keywords of :func:`cut`.
+
+    Raises:
+        AstError: as :func:`cut` and :func:`assign_splits`; nothing is written then.
+    """
+    found, rng, chosen = cut(recordings, **cutting), np.random.default_rng(seed), []
+    for instrument in sorted({clip.instrument for clip in found.items}):
+        clips = [clip for clip in found.items if clip.instrument == instrument]
+        chosen += [clips[i] for i in sorted(rng.permutation(len(clips))[:most_clips])]
+    kept = {clip.id for clip in chosen}
+    beyond = [clip.id for clip in found.items if clip.id not in kept]
+    clips = assign_splits(chosen, seed)
+    write_manifest(path, clips)
+    return Selection(clips, found.left_out | ({f"beyond {most_clips} of an instrument": beyond} if beyond else {}))
 
 
 # --- batches

@@ -21,7 +21,7 @@ from ast_lib.files import write_bytes
 
 PROFILES = ("smoke", "quick", "full", "paper")
 DECIMALS = 4  # kept in a file; numbers below 1 keep 4 significant digits
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,13 +8,13 @@ key of the piano (MIDI 21 to 108) and of the violin up to G7 (55 to 103) is with
 import contextlib
 import ctypes
 import functools
-import importlib.util
 import io
 import os
 import pathlib
 import threading
 
 import numpy as np
+import pretty_midi
 
 from ast_lib.errors import AstError
 from ast_lib.scores import Notes
@@ -22,19 +22,16 @@ from ast_lib.scores import Notes
 SAMPLE_RATE = 22050
 BLOCK = 64  # samples that FluidSynth computes at once
 VOICES = 128
-# General-MIDI program numbers, counted from 0, of the instruments that go by a plain name.
-PROGRAMS = {"piano": 0, "violin": 40, "viola": 41, "cello": 42, "trumpet": 56, "clarinet": 71, "flute": 73}
 
 
 def default_soundfont() -> pathlib.Path:
     """Path of TimGM6mb.sf2 inside the installed ``pretty_midi`` package.
 
     Raises:
-        AstError: when the package or the file is missing.
+        AstError: when the file is missing.
     """
-    spec = importlib.util.find_spec("pretty_midi")
-    path = pathlib.Path(spec.origin).with_name("TimGM6mb.sf2") if spec else None
-    if path is None or not path.is_file():
+    path = pathlib.Path(pretty_midi.__file__).with_name("TimGM6mb.sf2")
+    if not path.is_file():
         raise AstError("soundfont: TimGM6mb.sf2 was not found in the pretty_midi package; run: pip install pretty_midi")
     return path
 
@@ -67,18 +64,23 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
 
 
 def program_of(instrument: str | int) -> int:
-    """General-MIDI program number of an instrument given by name or by number.
+    """General-MIDI program of ``piano``, of a General-MIDI name (``violin``, ``church_organ``) or of a number as text.
 
     Raises:
         AstError: for an unknown name or a number outside 0..127.
     """
-    if isinstance(instrument, int) and 0 <= instrument <= 127:
-        return instrument
-    if instrument in PROGRAMS:
-        return PROGRAMS[instrument]
-    raise AstError(
-        f"instrument: found {instrument!r}, accepted are {', '.join(PROGRAMS)} or a General-MIDI program 0..127"
-    )
+    name = str(instrument)
+    if name == "piano":
+        return 0  # General MIDI calls it "Acoustic Grand Piano"
+    if name.isdecimal() and int(name) <= 127:
+        return int(name)
+    try:
+        return pretty_midi.instrument_name_to_program(name)
+    except ValueError as error:
+        raise AstError(
+            f"instrument: found {instrument!r}, accepted are piano, violin and the other General-MIDI names (flute, "
+            "church_organ, ...), or a General-MIDI program 0 to 127"
+        ) from error
 
 
 def _library():
@@ -150,7 +152,7 @@ class Synth:
 
         Args:
             notes: times in seconds from the start of the result; what sounds after ``seconds`` is cut.
-            instrument: a key of :data:`PROGRAMS` or a General-MIDI program number.
+            instrument: a name or General-MIDI program, see :func:`program_of`.
             seconds: length of the result.
             tuning: detuning of the whole instrument in semitones, within ±2.
 

@@ -1,7 +1,8 @@
 """Transfer: audio in, the same notes in another instrument's style out.
 
-Chapter: ``notebooks/15_listening.md``. The complex spectrogram comes from predicted magnitudes and accumulated phase
-advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
+Chapters: ``notebooks/15_listening.md``, ``notebooks/16_your_own.md``. The style is an instrument's prototype or that of
+any clip (one-shot). The complex spectrogram comes from predicted magnitudes and accumulated phase advances
+(``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
 """
 
 import os
@@ -18,6 +19,7 @@ from ast_lib.model import TransferModel
 from ast_lib.representation import refine_phase
 
 PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
+SHORTEST_STYLE = 0.5  # seconds of a style clip: a note with its start
 
 
 def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor:
@@ -30,6 +32,33 @@ def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor
     if instrument not in instruments:
         raise AstError(f"instrument: found {instrument!r}, accepted by these weights are {', '.join(instruments)}")
     return model.prototypes[instruments.index(instrument)].expand(clips, -1)
+
+
+@torch.inference_mode()
+def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> Tensor:
+    """One-shot style: ``z_style`` of any clip, instead of the mean over a class, ``(1, style_size)``.
+
+    Args:
+        clip: ``(samples,)``, mono at the model's sample rate, any loudness; of a long one the mean over windows.
+        name: what an error message calls it.
+
+    Raises:
+        AstError: for a clip below :data:`SHORTEST_STYLE`, silence or NaN.
+    """
+    clip = audio.check(name, np.asarray(clip, dtype=np.float32))
+    seconds = len(clip) / model.config.representation.sample_rate
+    if seconds < SHORTEST_STYLE:
+        raise AstError(f"{name}: found {seconds:.2f} s, accepted as a style is {SHORTEST_STYLE:g} s or more")
+    return model.encode_style(model.representation(torch.from_numpy(normalise_rms(clip))[None]))
+
+
+def check_choice(to: str | None, style: object, phase: str) -> None:
+    """Raise :class:`AstError` unless exactly one of ``to`` and ``style`` is given, and ``phase`` is known."""
+    if (to is None) == (style is None):
+        found = "neither" if to is None else "both"
+        raise AstError(f"to, style: found {found}, accepted is one of them: an instrument, or a clip of its sound")
+    if phase not in PHASES:
+        raise AstError(f"phase: found {phase!r}, accepted are {', '.join(PHASES)}")
 
 
 def synthesise(model: TransferModel, stft: Tensor, samples: int, phase: str) -> Tensor:
@@ -53,51 +82,64 @@ def transfer_batch(model: TransferModel, source: Tensor, style: Tensor) -> Tenso
     return model.to_stft(prediction, 1 + source.shape[-1] // model.config.representation.hop)
 
 
-def transfer(model: TransferModel, source: np.ndarray, to: str, phase: str = "refined") -> np.ndarray:
-    """Transfer one recording of any length.
+def transfer(
+    model: TransferModel,
+    source: np.ndarray,
+    to: str | None = None,
+    phase: str = "refined",
+    style: np.ndarray | None = None,
+) -> np.ndarray:
+    """Transfer one recording of any length, to an instrument or (one-shot) to the sound of a clip.
 
     Args:
         source: float32 ``(samples,)`` mono at the model's sample rate, any loudness.
-        to: the target instrument, one of ``model.config.instruments``.
+        to: the target instrument, one of ``model.config.instruments``; or
+        style: a clip ``(samples,)`` that sounds as the result should, see :func:`clip_style`.
         phase: ``predicted`` or ``refined``.
 
     Returns:
         float32 ``(samples,)`` at the source's RMS.
 
     Raises:
-        AstError: unknown instrument or phase, empty or silent source, NaN.
+        AstError: both or neither of ``to`` and ``style``; unknown instrument or phase; an empty or silent source or
+            style clip, or one with NaN; a style clip that is too short.
     """
-    style = class_style(model, to)
-    if phase not in PHASES:
-        raise AstError(f"phase: found {phase!r}, accepted are {', '.join(PHASES)}")
+    check_choice(to, style, phase)
+    return _transfer(model, source, class_style(model, to) if style is None else clip_style(model, style), phase)
+
+
+def _transfer(model: TransferModel, source: np.ndarray, style: Tensor, phase: str) -> np.ndarray:
     source = audio.check("source", np.asarray(source, dtype=np.float32))
     level = float(np.sqrt(np.mean(np.square(source, dtype=np.float64))))
     stft = transfer_batch(model, torch.from_numpy(normalise_rms(source))[None], style)
-    output = synthesise(model, stft, len(source), phase)[0].numpy()
-    return normalise_rms(output, level)
+    return normalise_rms(synthesise(model, stft, len(source), phase)[0].numpy(), level)
 
 
 def transfer_file(
     source: str | os.PathLike,
-    to: str,
+    to: str | None,
     output: str | os.PathLike,
     weights: str | os.PathLike | None = None,
     phase: str = "refined",
+    style: str | os.PathLike | None = None,
 ) -> pathlib.Path:
     """Transfer an audio file: read, convert, write at the model's sample rate, mono. The one-call form of the command.
 
     Args:
         source: wav, flac, mp3, ogg or opus; any sample rate, channels and length.
-        to: target instrument.
-        output: path ending in wav, flac, ogg or mp3; written whole or not at all.
+        to: target instrument, None where ``style`` is given.
+        output: path ending in wav, flac, ogg, opus or mp3; written whole or not at all.
         weights: a weights file; by default :func:`ast_lib.checkpoint.find_weights`.
         phase: ``predicted`` or ``refined``.
+        style: an audio file whose sound is the target, instead of ``to``.
 
     Raises:
         AstError: whatever is wrong with the files or the names.
     """
+    check_choice(to, style, phase)
     audio.check_output(output)
     model = checkpoint.load_weights(checkpoint.find_weights() if weights is None else weights)
     rate = model.config.representation.sample_rate
-    result = transfer(model, audio.load(source, rate), to, phase)
-    return audio.save(output, result, rate)
+    sound = audio.load(source, rate)
+    target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
+    return audio.save(output, _transfer(model, sound, target, phase), rate)

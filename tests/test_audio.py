@@ -49,7 +49,8 @@ def test_channels_are_averaged(tmp_path, channels):
 
 
 @pytest.mark.parametrize(
-    ("subtype", "step"), [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("DOUBLE", 0)]
+    ("subtype", "step"),
+    [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_32", 2**-31), ("FLOAT", 0), ("DOUBLE", 0)],
 )
 def test_any_bit_depth_is_read(tmp_path, subtype, step):
     soundfile.write(tmp_path / "a.wav", sine(), RATE, subtype=subtype)

@@ -60,6 +60,20 @@ def test_a_stereo_file_at_another_rate_becomes_a_mono_one(folder, weights):
     assert sorted(path.name for path in folder.iterdir()) == ["in.wav", "out.wav"]
 
 
+def test_a_clip_gives_the_style(folder, weights, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    sound(folder / "bright.wav", noise(1.0))
+    for clip, output in (("in.wav", "one.wav"), ("bright.wav", "two.wav")):
+        assert main(["transfer", "in.wav", "--style", clip, "-o", output, "--weights", str(weights)]) == 0
+        assert capfd.readouterr() == (f"{output}\n", "")
+    one, two = (soundfile.read(folder / name)[0] for name in ("one.wav", "two.wav"))
+    assert one.shape == two.shape and np.abs(one - two).max() > 1e-3
+    sound(folder / "short.wav", noise(0.1))
+    assert main(["transfer", "in.wav", "--style", "short.wav", "-o", "three.wav", "--weights", str(weights)]) == 1
+    assert "short.wav: found 0.05 s, accepted as a style is 0.5 s or more" in one_line(capfd.readouterr().err)
+    assert not (folder / "three.wav").exists()
+
+
 def test_a_full_disk(folder, weights):
     (folder / "out.wav").write_bytes(b"an earlier result")
 
@@ -89,7 +103,8 @@ def test_a_problem_is_one_line_and_a_status(folder, weights):
     [
         (["in.wav", "--to", "violin", "-o", "out.wav", "--phase", "true"], "invalid choice: 'true'"),
         (["in.wav", "--to", "violin"], "-o/--output"),
-        (["in.wav", "-o", "out.wav"], "--to"),
+        (["in.wav", "-o", "out.wav"], "one of the arguments --to --style is required"),
+        (["in.wav", "--to", "violin", "--style", "in.wav", "-o", "out.wav"], "not allowed with argument --to"),
         (["--to", "violin", "-o", "out.wav"], "INPUT"),
         (["in.wav", "--to", "violin", "-o", "out.wav", "--speed", "2"], "unrecognized arguments: --speed 2"),
     ],
@@ -115,7 +130,7 @@ def test_help_names_every_option_and_waits_for_no_library(folder):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
-    for option in ("INPUT", "--to", "--output", "--weights", "--phase {predicted,refined}"):
+    for option in ("INPUT", "--to", "--style CLIP", "--output", "--weights", "--phase {predicted,refined}"):
         assert option in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
 

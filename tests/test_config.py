@@ -177,6 +177,11 @@ def test_what_a_dictionary_is_refused_for(values, parts):
         ("instruments=[]", "()", "2 or more different names"),
         ('instruments=["piano"]', "('piano',)", "2 or more different names"),
         ('instruments=["piano", "piano"]', "('piano', 'piano')", "2 or more different names"),
+        (
+            'instruments=["piano", "Grand Piano"]',
+            "('piano', 'Grand Piano')",
+            "2 or more different names of lower-case letters",
+        ),
         ("soundfonts=[]", "()", "1 or more different names"),
         ('soundfonts=["a", "a"]', "('a', 'a')", "1 or more different names"),
         ("training.room=1.5", "1.5", "0 to 1"),

@@ -96,9 +96,13 @@ def test_a_missing_soundfont_is_named(cache):
 
 
 def test_an_instrument_that_the_synth_does_not_know_is_named(cache):
-    dataset = build_dataset(override(preset("smoke"), 'instruments=["piano", "kazoo"]'), cache)
-    with pytest.raises(AstError, match="kazoo"):
-        dataset.sampler(0)
+    with pytest.raises(AstError, match="instrument: found 'kazoo', accepted are piano, violin and the other General-"):
+        build_dataset(override(preset("smoke"), 'instruments=["piano", "kazoo"]'), cache)
+
+
+def test_one_instrument_under_two_names_is_refused(cache):
+    with pytest.raises(AstError, match=r"instruments: found \('flute', '73'\), accepted are different"):
+        build_dataset(override(preset("smoke"), 'instruments=["flute", "73"]'), cache)
 
 
 def test_made_up_pieces_make_the_same_kind_of_dataset():

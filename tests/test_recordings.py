@@ -14,7 +14,7 @@ from models import made_dataset, tiny
 
 from ast_lib import audio, recordings
 from ast_lib.errors import AstError
-from ast_lib.manifest import Clip
+from ast_lib.manifest import Clip, read_manifest
 from ast_lib.recordings import Recording, RecordingSampler, Selection
 from ast_lib.training import Trainer
 
@@ -314,6 +314,50 @@ def test_too_few_pieces_are_refused_with_the_class(count):
 def test_fractions_sum_to_one(fractions):
     with pytest.raises(AstError, match="fractions: found"):
         recordings.assign_splits([], 0, fractions)
+
+
+# --- the recipe as one call
+
+
+def test_the_papers_recipe_in_one_call(tmp_path):
+    """10 s clips, one of a piano piece, up to three of a violin file, none with long silence, 80/10/10 by piece."""
+    long = write(tmp_path / "long.wav", tone(75, rate=8000), 8000)
+    pause = write(tmp_path / "pause.wav", np.concatenate([tone(4), np.zeros(4 * RATE), tone(4)]).astype(np.float32))
+    listed = [recording(long, f"v{i}", piece=f"v{i}") for i in range(10)] + [recording(pause)]
+    listed += [recording(long, f"p{i}-{n}", piece=f"p{i}", instrument="piano") for i in range(10) for n in range(2)]
+    found = recordings.make_manifest(tmp_path / "m.jsonl", listed)
+    assert recordings.PAPER_CLIPS == 768 and found.items == read_manifest(tmp_path / "m.jsonl")
+    assert Counter((c.instrument, c.split) for c in found.items) == {
+        ("violin", "train"): 24, ("violin", "validation"): 3, ("violin", "test"): 3,
+        ("piano", "train"): 8, ("piano", "validation"): 1, ("piano", "test"): 1,
+    }  # fmt: skip
+    assert {c.seconds for c in found.items} == {10.0}
+    assert found.left_out["long silence"] == ["pause#1"] and len(found.left_out["not the piece's one recording"]) == 10
+
+
+def test_a_manifest_has_at_most_so_many_clips_of_an_instrument(tmp_path):
+    path = write(tmp_path / "a.wav", tone(75, rate=8000), 8000)
+    listed = [recording(path, f"v{i}") for i in range(12)]
+    found, again, other = (
+        recordings.make_manifest(tmp_path / "m.jsonl", listed, most_clips=20, seed=seed) for seed in (1, 1, 2)
+    )
+    assert len(found.items) == 20 and len(found.left_out["beyond 20 of an instrument"]) == 16
+    assert found == again and [c.id for c in found.items] != [c.id for c in other.items]
+    everything = {c.id for c in found.items} | set(found.left_out["beyond 20 of an instrument"])
+    assert everything == {f"v{i}#{n}" for i in range(12) for n in (1, 2, 3)}
+
+
+def test_nothing_is_written_when_a_step_fails(tmp_path):
+    good = write(tmp_path / "good.wav", tone(12))
+    (tmp_path / "zero.wav").write_bytes(b"")
+    listed = [recording(good, f"g{i}") for i in range(3)] + [recording(tmp_path / "zero.wav")]
+    with pytest.raises(AstError, match=r"1 of 4 are unreadable \(.*zero.wav"):
+        recordings.make_manifest(tmp_path / "m.jsonl", listed)
+    with pytest.raises(AstError, match="instrument violin: found 2 pieces, which leave none for"):
+        recordings.make_manifest(tmp_path / "m.jsonl", listed[:2])
+    assert not (tmp_path / "m.jsonl").exists()
+    found = recordings.make_manifest(tmp_path / "m.jsonl", listed, skip_unreadable=True)
+    assert len(found.items) == 3 and found.left_out == {"unreadable": ["zero"]}
 
 
 # --- batches

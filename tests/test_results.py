@@ -42,6 +42,7 @@ def test_keys_and_their_order_are_the_ones_of_the_issue():
         "piano_reconstruction",
         "violin_reconstruction",
         "flute_to_cello",
+        "73_to_piano",
         "training",
     ],
 )

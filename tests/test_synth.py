@@ -156,11 +156,13 @@ def test_the_shared_synth_is_one_per_soundfont_and_rate():
 
 def test_names_and_numbers_of_instruments(player):
     assert synth.program_of("piano") == 0 and synth.program_of("violin") == 40 and synth.program_of(73) == 73
+    assert synth.program_of("73") == synth.program_of("flute") == synth.program_of("Flute") == 73
+    assert synth.program_of("church_organ") == synth.program_of("Church Organ") == 19
     assert "Piano" in player.preset_name("piano")
     assert player.preset_name("violin") == "Violin" == player.preset_name(40)
 
 
-@pytest.mark.parametrize("instrument", ["banjo", -1, 128, 1.5, None])
+@pytest.mark.parametrize("instrument", ["kazoo", "", "128", "-1", -1, 128, 1.5, None])
 def test_unknown_instruments_are_refused(player, instrument):
     with pytest.raises(AstError, match=f"instrument: found {instrument!r}, accepted are piano, violin"):
         player.render(notes((0, 1, 60)), instrument, 0.1)
@@ -200,7 +202,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
         Synth()
 
 
-def test_a_missing_package_of_the_default_soundfont(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+def test_a_missing_default_soundfont(monkeypatch):
+    monkeypatch.setattr("pretty_midi.__file__", "/nowhere/pretty_midi.py")
     with pytest.raises(AstError, match="TimGM6mb.sf2 was not found"):
         synth.default_soundfont()

@@ -432,11 +432,10 @@ def test_prototypes_are_the_mean_styles_of_their_class(dataset):
 
 def test_validation_compares_with_the_true_target(dataset, monkeypatch):
     run = trainer(dataset)
-    run.validation_clips = dataset.held_out("validation")
-    spectrum = run.model.representation.spectrogram
+    clips, spectrum = dataset.held_out("validation"), run.model.representation.spectrogram
     # A "transfer" that changes nothing scores what the source itself scores.
     monkeypatch.setattr(training, "transfer_batch", lambda model, heard, style: spectrum(heard))
-    piano, violin = (spectrum(stack_audio(run.validation_clips, name)) for name in ("piano", "violin"))
+    piano, violin = (spectrum(stack_audio(clips, name)) for name in ("piano", "violin"))
     found = run.validate()
     assert found["lsd_piano_to_violin"] == pytest.approx(log_spectral_distance(piano, violin).mean().item())
     assert found["lsd_violin_to_piano"] == pytest.approx(log_spectral_distance(violin, piano).mean().item())
