@@ -32,6 +32,13 @@ class Dataset:
         return paired_clips(pieces, self.config.instruments, seconds, data.seed, self.synths[0])
 
 
+def build_splits(config: Config, cache: str | os.PathLike) -> Splits:
+    """Read the scores and deal them out: the part of :func:`build_dataset` that needs no soundfont."""
+    data = config.data
+    pieces = load_pieces(data.pieces_per_kind, cache)
+    return split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+
+
 def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset:
     """Read the scores, deal them out and load the soundfonts.
 
@@ -42,9 +49,7 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset:
     Raises:
         AstError: from :mod:`ast_lib.scores`, :mod:`ast_lib.clips` and :mod:`ast_lib.synth`.
     """
-    data, training = config.data, config.training
-    pieces = load_pieces(data.pieces_per_kind, cache)
-    splits = split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+    training, splits = config.training, build_splits(config, cache)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
     sampler = BatchSampler(
         splits.train, training.seconds, training.batch, training.seed, synths, config.soundfont_shares
