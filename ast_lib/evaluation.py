@@ -6,7 +6,7 @@ and *ceiling* bound every figure: what doing nothing scores, and what the true m
 Tables are long: one row a value, with the columns ``task, system, piece, kind, metric, value``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ast_lib import metrics, results
+from ast_lib.baselines import envelope_transfer
 from ast_lib.clips import RMS, PairedClip
 from ast_lib.config import Config
 from ast_lib.data import stack_audio
@@ -56,7 +57,14 @@ def teacher_forced_batch(model: TransferModel, source: Tensor, truth: Tensor, st
     return model.to_stft(prediction, 1 + source.shape[-1] // model.config.representation.hop)
 
 
-def outputs(model: TransferModel, name: str, clips: list[PairedClip], source: str, target: str) -> dict[str, Tensor]:
+def outputs(
+    model: TransferModel,
+    name: str,
+    clips: list[PairedClip],
+    source: str,
+    target: str,
+    power: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Audio ``(clips, samples)`` at RMS 0.07 of every system for one direction.
 
     Args:
@@ -64,17 +72,22 @@ def outputs(model: TransferModel, name: str, clips: list[PairedClip], source: st
         name: what the model's rows are called; ``_predicted_phase`` and ``_teacher_forced`` are appended.
         clips: held-out pairs, all of one length.
         source, target: instruments.
+        power: :func:`ast_lib.baselines.average_power` of training clips by instrument, for the baseline.
 
     Returns:
-        ``source_copy``, ``ceiling``, ``name`` (free-running, refined phase), ``name_predicted_phase`` (free-running)
-        and ``name_teacher_forced`` (refined phase).
+        ``source_copy``, ``spectral_envelope`` (where ``power`` is given), ``ceiling``, ``name`` (free-running, refined
+        phase), ``name_predicted_phase`` (free-running) and ``name_teacher_forced`` (refined phase).
     """
     heard, truth = stack_audio(clips, source), stack_audio(clips, target)
     style, samples = class_style(model, target, len(clips)), heard.shape[-1]
     free = transfer_batch(model, heard, style)
     forced = teacher_forced_batch(model, heard, truth, style)
+    spectrogram, baseline = model.representation.spectrogram, {}
+    if power is not None:
+        baseline["spectral_envelope"] = envelope_transfer(spectrogram, heard, power[source], power[target])
     systems = {
         "source_copy": heard,
+        **baseline,
         "ceiling": ceiling(model, truth),
         name: synthesise(model, free, samples, "refined"),
         f"{name}_predicted_phase": synthesise(model, free, samples, "predicted"),
@@ -128,12 +141,16 @@ def directions(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def evaluate(
-    model: TransferModel, name: str, clips: list[PairedClip], weights: str
+    model: TransferModel,
+    name: str,
+    clips: list[PairedClip],
+    weights: str,
+    power: Mapping[str, Tensor] | None = None,
 ) -> tuple[pd.DataFrame, list[results.Record], dict[str, dict[str, Tensor]]]:
     """Score every system in every direction between the model's instruments.
 
     Args:
-        model, name, clips: as for :func:`outputs`.
+        model, name, clips, power: as for :func:`outputs`.
         weights: what the records say of where the weights came from.
 
     Returns:
@@ -141,7 +158,7 @@ def evaluate(
     """
     tables, audio = [], {}
     for source, target, task in directions(model.config):
-        audio[task] = outputs(model, name, clips, source, target)
+        audio[task] = outputs(model, name, clips, source, target, power)
         tables.append(score(audio[task], clips, target).assign(task=task))
     table = pd.concat(tables, ignore_index=True)
     return table, to_records(table, model.config, weights), audio
@@ -208,8 +225,8 @@ def one_shot(
         prototype: by task, the outputs with the class prototype where they are known already.
 
     Returns:
-        LSD to the truth of ``source_copy``, ``name_prototype``, ``name_one_shot`` and, for each trained soundfont,
-        ``voice_<soundfont>``: the true target instrument on it, which no transfer to trained voices can beat by much.
+        LSD to the truth of ``source_copy``, ``ceiling``, ``name_prototype``, ``name_one_shot`` and, for each trained
+        soundfont, ``voice_<soundfont>``: the true target instrument on that soundfont.
 
     Raises:
         AstError: when a style clip is of the piece that it would be used for.
@@ -226,6 +243,7 @@ def one_shot(
         plain = prototype[task] if prototype else transferred(model, heard, class_style(model, target, len(heard)))
         systems = {
             "source_copy": heard,
+            "ceiling": ceiling(model, stack_audio(unseen, target)),
             f"{name}_prototype": plain,
             f"{name}_one_shot": transferred(model, heard, style),
             **{f"voice_{font.lower()}": stack_audio(clips, target) for font, clips in voices.items()},
@@ -240,7 +258,59 @@ def clip_styles(model: TransferModel, audio: Tensor) -> Tensor:
     return model.encode_style(model.representation(audio)).float()
 
 
-# --- Intervals and targets -------------------------------------------------------------------------------------------
+# --- Table 1 of the paper --------------------------------------------------------------------------------------------
+
+# What the paper compares an output with: reconstructions with the clip itself; transfers with the source they came
+# from, or with a clip of the target instrument that is of another piece.
+RECONSTRUCTION = {
+    "chroma distance": metrics.published_chroma_distance,
+    "onset F1": metrics.published_onset_f1,
+    "pitch correlation": metrics.published_pitch_correlation,
+    "MSE of the spectrogram": metrics.published_mse_spectrogram,
+}
+CONTENT = {"chroma similarity": metrics.published_chroma_similarity}
+TIMBRE = {
+    "MFCC distance": metrics.published_mfcc_distance,
+    "instrumentation similarity": metrics.published_instrumentation_similarity,
+    "self-similarity distance": metrics.published_self_similarity_distance,
+}
+
+
+def published_table(
+    model: TransferModel, name: str, clips: list[PairedClip], audio: dict[str, dict[str, Tensor]]
+) -> pd.DataFrame:
+    """The metrics of the paper's Table 1 as published: the model, ``source_copy`` and ``ceiling``.
+
+    Args:
+        model, name, clips: as for :func:`outputs`; 2 clips or more, since references are clips of another piece.
+        audio: by task and system, the outputs for these clips, as of :func:`evaluate`.
+
+    Returns:
+        columns ``task, system, piece, metric, value``, the tasks and metrics named as in
+        ``results/table1_published.csv``. In a reconstruction, the target is the source's own prototype, and
+        ``source_copy`` is perfect by definition.
+    """
+    rows = []
+
+    def add(task, system, sounds, others, functions):
+        for clip, sound, other in zip(clips, sounds, others, strict=True):
+            rows.extend((task, system, clip.piece, metric, f(sound, other)) for metric, f in functions.items())
+
+    for instrument in model.config.instruments:
+        original = stack_audio(clips, instrument)
+        rebuilt = transferred(model, original, class_style(model, instrument, len(clips)))
+        systems = {"source_copy": original, "ceiling": at_rms(ceiling(model, original)), name: rebuilt}
+        for system, sounds in systems.items():
+            add(f"{instrument}_reconstruction", system, sounds, original, RECONSTRUCTION)
+    for source, target, task in directions(model.config):
+        original, reference = stack_audio(clips, source), stack_audio(clips, target).roll(1, dims=0)
+        for system in ("source_copy", "ceiling", name):
+            add(task, system, audio[task][system], original, CONTENT)
+            add(task, system, audio[task][system], reference, TIMBRE)
+    return pd.DataFrame(rows, columns=["task", "system", "piece", "metric", "value"])
+
+
+# --- Intervals -------------------------------------------------------------------------------------------------------
 
 
 def ratio_interval(

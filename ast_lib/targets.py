@@ -13,6 +13,7 @@ import pandas as pd
 from torch import Tensor
 
 from ast_lib import checkpoint, evaluation, probes
+from ast_lib.baselines import average_power
 from ast_lib.clips import PairedClip, paired_clips
 from ast_lib.config import Config
 from ast_lib.data import build_splits, stack_audio
@@ -20,23 +21,26 @@ from ast_lib.errors import AstError
 from ast_lib.evaluation import directions, mean_interval, ratio_interval
 from ast_lib.files import CACHE
 from ast_lib.model import TransferModel
+from ast_lib.representation import Spectrogram
 from ast_lib.synth import SOUNDFONTS, shared_synth, soundfont_path
 
 UNSEEN = "Merlin"  # the soundfont that no weights are trained on
-LESSONS = 24  # training pieces that the listener learns from
+LESSONS = 24  # training pieces that the listener and the baseline learn from
 LSD = {"piano_to_violin": 8.5, "violin_to_piano": 6.5}  # dB
 
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """The clips of the evaluation; no piece of ``styles``, ``lessons`` or ``probes`` is one of those transferred.
+    """What the evaluation listens to.
 
     ``voices``: the test excerpts on every soundfont that is installed, the default first, :data:`UNSEEN` last.
+    ``power``: average spectra by instrument of training pieces, which the instruments do not share.
     ``styles``: clips of the validation pieces on :data:`UNSEEN`. ``lessons``: training pieces on every soundfont but
     the default, to train the listener. ``probes``: transposed excerpts of validation and test pieces on the default.
     """
 
     voices: dict[str, list[PairedClip]]
+    power: dict[str, Tensor]
     styles: list[PairedClip]
     lessons: dict[str, list[PairedClip]]
     probes: list[PairedClip]
@@ -83,10 +87,17 @@ def material(config: Config, clips: int | None = None, excerpts: int = 2, cache:
 
     # The number of a piece decides its excerpt: render all, then choose.
     voices = {font: spread(play(splits.test, data.test_seconds, font), clips) for font in fonts}
-    lessons = [piece for pieces in splits.train.values() for piece in spread(pieces, LESSONS // len(instruments))]
+    practice = {instrument: spread(pieces, LESSONS // len(instruments)) for instrument, pieces in splits.train.items()}
+    lessons = [piece for pieces in practice.values() for piece in pieces]
+    spectrogram = Spectrogram(config.representation.n_fft, config.representation.hop)
+    power = {
+        instrument: average_power(spectrogram, stack_audio(play(pieces, data.test_seconds, fonts[0]), instrument))
+        for instrument, pieces in practice.items()
+    }
     held_out, seconds = [*splits.validation, *splits.test], config.training.seconds
     return Material(
         voices=voices,
+        power=power,
         styles=play(splits.validation, data.test_seconds, UNSEEN),
         lessons={font: play(lessons, data.test_seconds, font) for font in fonts[1:]},
         probes=[
@@ -117,14 +128,14 @@ def experiments(
     fonts = list(given.voices)
     default, unseen = given.voices[fonts[0]], given.voices[UNSEEN]
     trained = {font: given.voices[font] for font in fonts[:-1]}
-    table, _, audio = evaluation.evaluate(model, name, default, "none")
+    table, _, audio = evaluation.evaluate(model, name, default, "none", given.power)
     plain = {task: systems[name] for task, systems in audio.items()}
     listener = probes.train_listener(given.lessons, model.config.instruments)
     heard = []
     for _, target, task in directions(model.config):
         sounds = {
             "truth": stack_audio(default, target),
-            **{s: audio[task][s] for s in ("source_copy", "ceiling", name)},
+            **{s: audio[task][s] for s in ("source_copy", "spectral_envelope", "ceiling", name)},
         }
         for system, sound in sounds.items():
             values = probes.called(listener, sound, target)
