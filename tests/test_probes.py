@@ -132,9 +132,9 @@ def test_movement_of_silence_is_none():
 
 def test_a_listener_knows_instruments_on_a_soundfont_that_it_never_heard():
     pieces, instruments = made_pieces(8), ("piano", "violin")
-    lessons = paired_clips(pieces[::2], instruments, 2.0, 0, shared_synth("Merlin"))
-    listener = train_listener({"Merlin": lessons}, instruments)
-    heard = paired_clips(pieces[1::2], instruments, 2.0, 1, shared_synth())
+    lessons = paired_clips(pieces[::2], instruments, 4.0, 0, shared_synth())
+    listener = train_listener({"TimGM6mb": lessons}, instruments)
+    heard = paired_clips(pieces[1::2], instruments, 4.0, 1, shared_synth("Merlin"))
     for instrument, other in (instruments, instruments[::-1]):
         audio = torch.from_numpy(np.stack([clip.audio[instrument] for clip in heard]))
         assert called(listener, audio, instrument).mean() >= 0.9
