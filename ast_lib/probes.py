@@ -1,0 +1,187 @@
+"""Probes: what a classifier that took no part in training reads from codes, and which instrument it hears in sound.
+
+Chapter: ``notebooks/12_evaluation.md``. Codes are probed with scikit-learn's logistic regression and a small
+perceptron, trained and tested on different pieces; a code hides only what the *stronger* of the two cannot read.
+"""
+
+from collections.abc import Sequence
+
+import librosa
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from ast_lib.augment import record_in_room
+from ast_lib.clips import PairedClip
+from ast_lib.data import stack_audio
+from ast_lib.errors import AstError
+from ast_lib.evaluation import ratio_interval
+from ast_lib.metrics import score_pitch
+from ast_lib.model import TransferModel
+from ast_lib.synth import SAMPLE_RATE
+
+
+def probe(
+    features: np.ndarray, labels: np.ndarray, pieces: Sequence[str], folds: int = 4, seed: int = 0
+) -> pd.DataFrame:
+    """Balanced accuracy with which each probe predicts labels of pieces that it was not trained on.
+
+    Args:
+        features: ``(N, D)``, finite.
+        labels: ``(N,)``.
+        pieces: ``(N,)``; all samples of a piece are in one of the ``folds`` parts of the cross-validation.
+        seed: of the perceptron.
+
+    Returns:
+        a row each for ``logistic`` and ``perceptron``, the stronger first: ``accuracy``, ``low`` and ``high`` (95 %,
+        over pieces, equation ``bootstrap-ratio``) and ``chance``, one over the number of labels. Every label counts
+        the same, however often it occurs.
+
+    Raises:
+        AstError: for fewer than 2 labels or 2 pieces.
+    """
+    labels, pieces = np.asarray(labels), np.asarray(pieces)
+    kinds, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(kinds) < 2 or len(np.unique(pieces)) < 2:
+        raise AstError(
+            f"probe: found {len(kinds)} labels in {len(np.unique(pieces))} pieces, accepted are 2 or more of both"
+        )
+    weight = 1 / counts[index]
+    splits = GroupKFold(min(folds, len(np.unique(pieces))))
+    rows = []
+    for name, classifier in {
+        "logistic": LogisticRegression(max_iter=5000, class_weight="balanced"),
+        "perceptron": MLPClassifier((64,), max_iter=300, tol=1e-3, n_iter_no_change=5, random_state=seed),
+    }.items():
+        pipeline = make_pipeline(StandardScaler(), classifier)
+        predicted = cross_val_predict(pipeline, features, labels, groups=pieces, cv=splits)
+        sums = pd.DataFrame({"right": weight * (predicted == labels), "all": weight}).groupby(pieces).sum()
+        rows.append((name, *ratio_interval(sums["right"], sums["all"]), 1 / len(kinds)))
+    table = pd.DataFrame(rows, columns=["probe", "accuracy", "low", "high", "chance"])
+    return table.sort_values("accuracy", ascending=False, ignore_index=True)
+
+
+@torch.inference_mode()
+def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16) -> dict[str, np.ndarray]:
+    """The codes of clips on every instrument of the model, instrument after instrument.
+
+    Returns:
+        ``content`` ``(N, S, content_size)``, ``style`` ``(N, style_size)``, ``instrument`` and ``piece`` ``(N,)``,
+        ``pitch`` ``(N, S)``: the MIDI pitch that sounds in the middle of a section of a monophonic clip, else -1.
+    """
+    shape = model.config.representation
+    codes: dict[str, list] = {name: [] for name in ("content", "style", "instrument", "piece", "pitch")}
+    for instrument in model.config.instruments:
+        for start in range(0, len(clips), batch):
+            part = clips[start : start + batch]
+            features = model.representation(stack_audio(part, instrument))
+            codes["content"] += list(model.encode_content(features).numpy())
+            codes["style"] += list(model.encode_style(features).numpy())
+            sections = len(codes["content"][-1])
+            middles = (np.arange(sections) + 0.5) * shape.section_frames - 0.5
+            for clip in part:
+                frequency = score_pitch(clip.notes, middles * shape.hop / SAMPLE_RATE) * clip.notes.monophonic
+                pitch = np.round(librosa.hz_to_midi(np.where(frequency > 0, frequency, 1.0)))
+                codes["pitch"].append(np.where(frequency > 0, pitch, -1).astype(int))
+                codes["instrument"].append(instrument)
+                codes["piece"].append(clip.piece)
+    return {name: np.array(values) for name, values in codes.items()}
+
+
+def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, seed: int = 0) -> pd.DataFrame:
+    """Instrument and pitch read from content and from style.
+
+    Args:
+        codes: of :func:`encode`, of clips that are the same on every instrument: what is played tells nothing.
+        most: sections used for a probe of sections, drawn at random.
+
+    Returns:
+        the rows of :func:`probe` with the columns ``read`` (``instrument``, ``pitch_class``) and ``code``:
+        ``content`` (one section), ``content_pooled`` (mean and deviation over a clip) and ``style`` (of a clip).
+    """
+    content, style = codes["content"], codes["style"]
+    clips, sections = content.shape[:2]
+    pooled = np.concatenate([content.mean(axis=1), content.std(axis=1)], axis=1)
+    random = np.random.default_rng(seed)
+
+    def some(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Clip and section of at most ``most`` of the sections where ``of`` is true."""
+        found = np.argwhere(of)
+        return tuple(found[random.permutation(len(found))[:most]].T)
+
+    clip, section = some(np.ones((clips, sections), dtype=bool))
+    tables = {
+        ("instrument", "content"): (content[clip, section], codes["instrument"][clip], codes["piece"][clip]),
+        ("instrument", "content_pooled"): (pooled, codes["instrument"], codes["piece"]),
+        ("instrument", "style"): (style, codes["instrument"], codes["piece"]),
+    }
+    clip, section = some(codes["pitch"] >= 0)
+    pitch_class = codes["pitch"][clip, section] % 12
+    tables["pitch_class", "content"] = content[clip, section], pitch_class, codes["piece"][clip]
+    tables["pitch_class", "style"] = style[clip], pitch_class, codes["piece"][clip]
+    return pd.concat(
+        [probe(*arguments).assign(read=read, code=code) for (read, code), arguments in tables.items()],
+        ignore_index=True,
+    )
+
+
+# --- Which instrument does a sound come from? ------------------------------------------------------------------------
+
+
+def movement(audio: Tensor) -> np.ndarray:
+    """How levels change within 46 ms: features of clips ``(B, samples)`` that say little of the static spectrum.
+
+    Two soundfonts' violins differ more in their average spectrum than a violin and a piano do; what they share is how a
+    note begins, holds and ends. Levels are in dB, at least 60 dB below the clip's loudest.
+
+    Returns:
+        ``(B, 16)``: nine quantiles of the changes in 32 mel bands, all bands together, and seven of the whole level's;
+        zeros for silence. The loudness of the clip changes nothing.
+    """
+    rows = []
+    for sound in audio.numpy():
+        bands = librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=32)
+        whole = librosa.feature.rms(y=sound, frame_length=1024, hop_length=256) ** 2
+        changes = []
+        for power in (bands, whole):
+            level = librosa.power_to_db(power, ref=max(float(power.max()), 1e-12), amin=1e-12, top_db=60)
+            changes.append(level[:, 4:] - level[:, :-4])
+        rows.append(
+            np.concatenate(
+                [
+                    np.quantile(changes[0], [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
+                    np.quantile(changes[1], [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]),
+                ]
+            )
+        )
+    return np.array(rows)
+
+
+def train_listener(voices: dict[str, list[PairedClip]], instruments: Sequence[str], seed: int = 0) -> Pipeline:
+    """A classifier of instruments: :func:`movement`, then logistic regression.
+
+    Args:
+        voices: clips of the same pieces on each soundfont; every clip is heard once as it is and once in a random room.
+        instruments: the labels.
+    """
+    features, labels = [], []
+    generator = torch.Generator().manual_seed(seed)
+    for clips in voices.values():
+        for instrument in instruments:
+            audio = stack_audio(clips, instrument)
+            for heard in (audio, record_in_room(audio, SAMPLE_RATE, 1.0, generator)):
+                features.append(movement(heard))
+                labels += [instrument] * len(clips)
+    listener = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    return listener.fit(np.concatenate(features), labels)
+
+
+def called(listener: Pipeline, audio: Tensor, instrument: str) -> np.ndarray:
+    """1.0 for each clip of ``(B, samples)`` that the listener calls ``instrument``, else 0.0: ``(B,)``."""
+    return (listener.predict(movement(audio)) == instrument).astype(np.float64)
