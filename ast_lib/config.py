@@ -239,7 +239,7 @@ def check(config: Config) -> None:
         for name, accepted in choices.items():
             if getattr(values, name) not in accepted:
                 raise AstError(
-                    f"{table}.{name}: found {getattr(values, name)!r}, accepted are {', '.join(map(str, accepted))}"
+                    f"{table}.{name}: found {getattr(values, name)!r}, accepted is {' or '.join(map(str, accepted))}"
                 )
     at_least_1 = [
         ("data", data, ["pieces_per_kind"]),

@@ -142,9 +142,7 @@ def back_translate(config: Config, model: TransferModel, batch: Batch, share: fl
     content = model.content_encoder(model.encoder_input(heard, labels[chosen]))
     target = model.target(heard, labels[chosen])
     nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-    prediction = dataclasses.replace(
-        model.decoder(target, nothing, content, style).float(), voices=batch.labels[giver]
-    )
+    prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=batch.labels[giver])
     with torch.autocast(labels.device.type, enabled=False):
         stft = model.to_stft(prediction, batch.frames)
         audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
