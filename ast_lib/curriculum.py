@@ -51,7 +51,7 @@ def plateau_factor(totals: Sequence[float], length: int, factor: float, patience
     best, waited, plateaus = math.inf, 0, 0
     for start in range(0, len(totals) - length + 1, length):
         mean = sum(totals[start : start + length]) / length
-        waited = 0 if mean < best * (1 - 1e-4 * (1 if best > 0 else -1)) else waited + 1
+        waited = 0 if mean < best * (1 - 1e-4) else waited + 1
         best = mean if waited == 0 else best
         if waited > patience:
             waited, plateaus = 0, plateaus + 1

@@ -252,8 +252,8 @@ class Decoder(nn.Module):
         x = self.norm(x)
         return self.head(x if self.hidden is None else F.gelu(self.hidden(x)))
 
-    def _feed(self, raw: Tensor) -> Tensor:
-        """The token of what has been drawn."""
+    def _feed(self, raw: Tensor, position: int) -> Tensor:
+        """The next token, of what has been drawn at a position."""
         return self._embed(self._predict(raw).context)
 
     def _predict(self, raw: Tensor) -> Prediction:
@@ -310,7 +310,7 @@ class Decoder(nn.Module):
                 x = layer.extend(x, cache, position)
             drawn.append(self._raw(x[:, -1:]))
             position += embedded.shape[1]
-            embedded = self._feed(drawn[-1]) if self.feedback == "section" else x[:, -1:]
+            embedded = self._feed(drawn[-1], position - 1) if self.feedback == "section" else x[:, -1:]
         return join([self._predict(torch.cat(drawn, dim=1))])
 
 

@@ -42,7 +42,8 @@ class PictureToToken(nn.Module):
 class TokenToPicture(nn.Module):
     """The way back: a matrix to the grid, four doubling transposed convolutions, a bilinear stretch to the section.
 
-    The stretch is what the published code ends in; it makes neighbouring bins interpolations of the same values.
+    The stretch is what the published code ends in; it makes neighbouring bins interpolations of the same values. Its
+    batch norm is a norm of each picture here, so that a section does not depend on the others.
     """
 
     def __init__(self, width: int, grid: tuple[int, int], shape: tuple[int, int, int]):
@@ -51,7 +52,7 @@ class TokenToPicture(nn.Module):
         self.grow = nn.Linear(width, math.prod(grid))
         channels = (1, 64, 32, 16, 8)
         doubling = (
-            nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, padding=1), nn.GELU())
+            nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, padding=1), nn.GroupNorm(1, b), nn.GELU())
             for a, b in zip(channels, channels[1:], strict=False)
         )
         self.layers = nn.Sequential(*doubling, small_output(nn.Conv2d(8, shape[0], 3, padding=1)))
@@ -135,6 +136,8 @@ class PatchDecoder(Decoder):
         self.units = math.prod(self.grid)
         super().__init__(*args, **options)
         self.place = nn.Parameter(torch.randn(self.units, self.width) * 0.02)
+        inside = self._patches(torch.ones(1, 1, self.context_parts * frames, bins))[0]
+        self.register_buffer("inside", inside, persistent=False)  # 0 where a patch sticks out of the section
 
     def _embedding(self) -> nn.Module:
         return nn.Linear(self.context_parts * math.prod(self.patch), self.width)
@@ -152,15 +155,20 @@ class PatchDecoder(Decoder):
         tokens = embedded + tokens[:, position - first * self.units : end - first * self.units]
         return self.input_norm(tokens) if norm else tokens
 
-    def _embed(self, context: Tensor) -> Tensor:
+    def _patches(self, context: Tensor) -> Tensor:
+        """``(B, S, T, F)`` to ``(B, S * units, values of a patch)``, filled up with zeros."""
         pictures = context.unflatten(2, (self.context_parts, self.frames))  # (B, S, parts, T, F)
         (rows, columns), (height, width) = self.grid, self.patch
         missing = (0, columns * width - self.bins, 0, rows * height - self.frames)
         patches = F.pad(pictures, missing).unflatten(-1, (columns, width)).unflatten(-3, (rows, height))
-        return self.embed(patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3))
+        return patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3)
 
-    def _feed(self, raw: Tensor) -> Tensor:
-        return self.embed(raw[..., : self.embed.in_features])
+    def _embed(self, context: Tensor) -> Tensor:
+        return self.embed(self._patches(context))
+
+    def _feed(self, raw: Tensor, position: int) -> Tensor:
+        inside = self.inside[position % self.units]
+        return self.embed(raw[..., : len(inside)] * inside)
 
     def _predict(self, raw: Tensor) -> Prediction:
         patches = raw.unflatten(-1, (self.parts, *self.patch)).unflatten(1, (-1, *self.grid))

@@ -66,10 +66,11 @@ class TransferModel(nn.Module):
 
         Args:
             features: of the sample.
-            voices: of its clips, for statistics per class.
+            voices: of its clips, all of them, for statistics per class.
         """
-        per_class = self.config.representation.statistics == "per_class"
-        groups = [voices == voice for voice in range(len(self.config.voices))] if per_class else [slice(None)]
+        groups = [slice(None)]
+        if self.config.representation.statistics == "per_class":
+            groups = [voices == voice for voice in range(len(self.config.voices))]
         for name in dict.fromkeys((*self.inputs, self.output)):
             channels = name.endswith("complex")
             spectrum, axes = features.spectrum(name), (0, 1, 3) if channels else (0, 1, 2)
