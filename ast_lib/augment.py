@@ -4,6 +4,8 @@ Chapter: ``notebooks/11_training.md``. Equalisation hides part of the timbre fro
 context keeps the decoder from copying its past, so that it also works when the past is its own (free-running).
 """
 
+import dataclasses
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,10 +55,10 @@ def equalise(
         level = 10 * torch.log10(changed.clamp_min(1e-20))[:, None]
         stft_curve, cqt_curve = stft_curve - level, cqt_curve - level
     factor = shape.compression / 20
-    return Features(
-        features.stft_magnitude * (10 ** (factor * stft_curve))[:, None, None],
-        features.cqt_magnitude * (10 ** (factor * cqt_curve))[:, None, None],
-        features.advance,
+    return dataclasses.replace(
+        features,
+        stft_magnitude=features.stft_magnitude * (10 ** (factor * stft_curve))[:, None, None],
+        cqt_magnitude=features.cqt_magnitude * (10 ** (factor * cqt_curve))[:, None, None],
     )
 
 
@@ -75,7 +77,9 @@ def change_gain(
     gains = decibels * torch.randn(clips, 1, knots, generator=generator).to(features.stft_magnitude.device)
     curve = F.interpolate(gains, sections * frames, mode="linear", align_corners=True)
     factor = (10 ** (shape.compression / 20 * curve)).view(clips, sections, frames, 1)
-    return Features(features.stft_magnitude * factor, features.cqt_magnitude * factor, features.advance)
+    return dataclasses.replace(
+        features, stft_magnitude=features.stft_magnitude * factor, cqt_magnitude=features.cqt_magnitude * factor
+    )
 
 
 def record_in_room(audio: Tensor, sample_rate: int, share: float, generator: torch.Generator) -> Tensor:

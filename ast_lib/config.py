@@ -37,6 +37,12 @@ class RepresentationConfig:
     cqt_octaves: int = 7  # from C1, 32.7 Hz
     compression: float = 0.3  # exponent of the magnitude
     section_frames: int = 4  # frames of one section, 46 ms
+    section_overlap: int = 0  # frames that a section shares with the next
+    join_shift: int = 0  # frames by which sections are put together too late; the published evaluation errs by 10
+    input: str = "magnitude"  # what the encoders read: magnitude, or complex (real and imaginary part)
+    output: str = "magnitude_advance"  # what the decoder draws: magnitude_advance, or complex
+    statistics: str = "shared"  # mean and deviation of a bin: shared by the classes, or per_class as published
+    denormalise: bool = True  # undo the normalisation of the decoder's output; the published code forgets to
 
     @property
     def stft_bins(self) -> int:
@@ -65,6 +71,18 @@ class ModelConfig:
     window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: int = 16  # sections that two neighbouring windows share
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
+    encoder: str = "conv1d"  # front end: conv1d over sections, or resnet2d over each section's picture, as published
+    cnn_channels: tuple[int, ...] = (32, 64, 128, 256, 512, 512)  # of the blocks of resnet2d
+    style_encoder: str = "transformer"  # [CLS] of a transformer, learnable class_vectors, or one_hot
+    decoder: str = "transformer"  # transformer, cnn (around the transformer), gru (with attention), or vit (patches)
+    memory: str = "2S"  # what the decoder attends to: the style once for each section (2S) or once (S+1)
+    discriminator: str = "conv"  # conv over the sections, or mlp on their mean, as published
+    discriminators: int = 1  # 1 for content and style, or 2, one for each
+    inference_feedback: str = "section"  # token of the past, free-running: its section, or hidden state as published
+    input_norm: bool = False  # normalise the decoder's tokens; hidden states fed back are not, as published
+    head_layers: int = 2  # layers that draw a section: 2, or 1 (one matrix, as published)
+    dropout: float = 0.0  # in decoder and resnet2d
+    initial_gain: float = 0.0  # of Xavier's initialisation of all matrices, biases 0; 0 keeps PyTorch's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +112,17 @@ class LossConfig:
     log_spectral: float = 0.0  # log-spectral distance in dB: quiet bins count as much as loud ones
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
+    mse: float = 1.0  # complex output only: squared error (there magnitude is squared too, phase the wrapped angle)
+    temporal: float = 0.3  # complex output only: differences from frame to frame
+    spectral: float = 0.1  # complex output only: differences from bin to bin
+    difference_axes: str = "frames_bins"  # of temporal and spectral: frames_bins, or published (wrong ones)
     temperature: float = 0.1
     margin: float = 1.0  # distance asked of prototypes, in units of their mean norm
+    margin_form: str = "hinge"  # hinge, or squared as published
+    margin_relative: bool = True  # false: the margin is a distance, whatever the norm, as published
+    hsic: str = "biased"  # estimator: biased, unbiased, or published (with its median width)
+    encoder_objective: str = "entropy"  # of the encoders against the discriminator: entropy, or cross_entropy
+    style_help: float = 1.0  # weight with which the encoders help the discriminator on style; 0 in the published code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +138,12 @@ class TrainingConfig:
     weight_decay: float = 0.01
     warm_up: int = 50  # steps
     final_rate: float = 0.03  # share of the learning rate left at the end of the cosine
+    plateau: float = 1.0  # factor on the rates when the mean total loss between validations stops falling; 1 for none
+    patience: int = 5  # validations without a fall before that
     clip: float = 1.0  # largest norm of the gradient
+    discriminator_clip: float = 0.0  # the same for the discriminator; 0 for none
+    alternate: tuple[int, int] = (0, 0)  # batches in turn for the generator and the discriminator; 0, 0: all for both
+    schedule: str = "curriculum"  # weights of the losses: curriculum, all_at_once, or reconstruction alone
     average: float = 0.98  # decay of the moving average of the weights
     precision: str = "bf16-mixed"  # of lightning-fabric
     equalisation: float = 5.0  # dB, random smooth equalisation of the content encoder's input
@@ -147,7 +179,19 @@ class Config:
         Phase("hsic", 0.1, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05),
         Phase("adversarial", 0.15, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
     )
+    regular: Phase = Phase(  # weights of the schedule all_at_once
+        "regular", 0.0, reconstruction=1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1
+    )
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of ``training.schedule``."""
+        return {
+            "curriculum": self.curriculum,
+            "all_at_once": (self.regular,),
+            "reconstruction": (Phase("reconstruction", 0.0, self.regular.reconstruction),),
+        }[self.training.schedule]
 
     @property
     def voices(self) -> tuple[tuple[str, str], ...]:
@@ -162,15 +206,53 @@ class Config:
         check(self)
 
 
+REPRESENTATION_CHOICES = {
+    "input": ("magnitude", "complex"),
+    "output": ("magnitude_advance", "complex"),
+    "statistics": ("shared", "per_class"),
+}
+MODEL_CHOICES = {
+    "encoder": ("conv1d", "resnet2d"),
+    "style_encoder": ("transformer", "class_vectors", "one_hot"),
+    "decoder": ("transformer", "cnn", "gru", "vit"),
+    "memory": ("2S", "S+1"),
+    "discriminator": ("conv", "mlp"),
+    "discriminators": (1, 2),
+    "inference_feedback": ("section", "hidden"),
+    "head_layers": (1, 2),
+}
+LOSS_CHOICES = {
+    "difference_axes": ("frames_bins", "published"),
+    "margin_form": ("hinge", "squared"),
+    "hsic": ("biased", "unbiased", "published"),
+    "encoder_objective": ("entropy", "cross_entropy"),
+}
+TRAINING_CHOICES = {
+    "precision": ("32-true", "bf16-mixed"),
+    "schedule": ("curriculum", "all_at_once", "reconstruction"),
+}
+
+
 def check(config: Config) -> None:
     """Raise :class:`AstError` for a configuration that cannot work, naming field, value and what is accepted."""
     training, model, data, shape = config.training, config.model, config.data, config.representation
+    for table, values, choices in (
+        ("representation", shape, REPRESENTATION_CHOICES),
+        ("model", model, MODEL_CHOICES),
+        ("loss", config.loss, LOSS_CHOICES),
+        ("training", training, TRAINING_CHOICES),
+    ):
+        for name, accepted in choices.items():
+            if getattr(values, name) not in accepted:
+                raise AstError(
+                    f"{table}.{name}: found {getattr(values, name)!r}, accepted is {' or '.join(map(str, accepted))}"
+                )
     at_least_1 = [
         ("data", data, ["pieces_per_kind"]),
         ("representation", shape, ["n_fft", "hop", "cqt_bins_per_octave", "cqt_octaves", "section_frames"]),
         ("model", model, ["content_size", "style_size", "encoder_layers", "decoder_layers", "discriminator_width"]),
         ("model", model, ["content_width", "style_width", "decoder_width", "feed_forward", "heads", "window"]),
-        ("training", training, ["steps", "validate_every"]),
+        ("training", training, ["steps", "validate_every", "patience"]),
     ]
     above_0 = [
         ("data", data, ["test_seconds"]),
@@ -181,7 +263,11 @@ def check(config: Config) -> None:
     at_least_0 = [
         ("data", data, ["seed"]),
         ("model", model, ["residual_blocks"]),
+        ("model", model, ["initial_gain"]),
+        ("representation", shape, ["join_shift"]),
         ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
+        ("loss", config.loss, ["mse", "temporal", "spectral", "style_help"]),
+        ("training", training, ["discriminator_clip"]),
         ("training", training, ["equalisation", "gain", "tuning", "timbre"]),
         ("training", training, ["warm_up", "content_noise", "context_noise", "weight_decay", "seed"]),
     ]
@@ -242,13 +328,52 @@ def check(config: Config) -> None:
             f"multiples of {2**shape.cqt_octaves} for {shape.cqt_octaves} octaves of CQT",
         ),
         ("representation.cqt_octaves", shape.cqt_octaves, shape.cqt_octaves <= 7, "1 to 7, up to 4.2 kHz"),
-        (
-            "training.precision",
-            training.precision,
-            training.precision in ("32-true", "bf16-mixed"),
-            "32-true or bf16-mixed",
-        ),
         ("training.average", training.average, 0 <= training.average < 1, "0 to below 1"),
+        ("training.plateau", training.plateau, 0 < training.plateau <= 1, "above 0, up to 1"),
+        (
+            "training.alternate",
+            training.alternate,
+            training.alternate == (0, 0) or min(training.alternate) >= 1,
+            "0, 0 or two numbers of 1 or more",
+        ),
+        ("model.dropout", model.dropout, 0 <= model.dropout < 1, "0 to below 1"),
+        (
+            "model.cnn_channels",
+            model.cnn_channels,
+            len(model.cnn_channels) >= 1 and min(model.cnn_channels) >= 1,
+            "one or more numbers of 1 or more",
+        ),
+        (
+            "model.style_size",
+            model.style_size,
+            model.style_encoder != "one_hot" or model.style_size >= len(config.voices),
+            f"{len(config.voices)} or more, one for each voice, with model.style_encoder=one_hot",
+        ),
+        (
+            "model.style_size",
+            model.style_size,
+            model.style_size == model.content_size
+            or not (config.loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)),
+            f"model.content_size ({model.content_size}) with loss.hsic=published or a single model.discriminator=mlp",
+        ),
+        (
+            "loss.hsic",
+            config.loss.hsic,
+            config.loss.hsic != "unbiased" or training.batch >= 4,
+            "biased or published for a training.batch below 4",
+        ),
+        (
+            "representation.section_overlap",
+            shape.section_overlap,
+            0 <= shape.section_overlap < shape.section_frames,
+            f"0 to below representation.section_frames ({shape.section_frames})",
+        ),
+        (
+            "representation.join_shift",
+            shape.join_shift,
+            shape.join_shift <= shape.section_overlap,
+            f"0 to representation.section_overlap ({shape.section_overlap})",
+        ),
         (
             "model.overlap",
             model.overlap,
@@ -371,7 +496,10 @@ def preset(name: str) -> Config:
     """The configuration of a profile.
 
     ``smoke`` proves in seconds that the code runs; ``quick`` trains in minutes on two CPU cores; ``full`` is what the
-    published weights are trained with.
+    published weights are trained with. ``paper`` is the system of the published code, flaws included, each a field:
+    its last training notebook, with the decoder that it evaluates (``SimpleDecoder_TransformerOnly``). Where ours
+    differs: the loop (batches rendered, validation by transfer), activations of the decoder (GELU), positions in its
+    memory, dropout after each sublayer only, and statistics that count the padding of the last section.
 
     Raises:
         AstError: for another name.
@@ -421,4 +549,82 @@ def preset(name: str) -> Config:
                 validate_every=500,
             ),
         )
-    raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full")
+    if name == "paper":
+        return _paper()
+    raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full, paper")
+
+
+def _paper() -> Config:
+    epoch = 77  # steps: 614 training clips of each instrument, 8 of each in a batch
+    return Config(
+        name="paper",
+        representation=RepresentationConfig(
+            cqt_bins_per_octave=12,
+            compression=1.0,
+            section_frames=287,
+            section_overlap=96,
+            join_shift=10,
+            input="complex",
+            output="complex",
+            statistics="per_class",
+            denormalise=False,
+        ),
+        model=ModelConfig(
+            content_width=256,
+            content_size=256,
+            style_width=256,
+            style_size=256,
+            encoder_layers=4,
+            decoder_width=256,
+            decoder_layers=4,
+            discriminator_width=128,
+            token_injection=False,
+            encoder="resnet2d",
+            discriminator="mlp",
+            inference_feedback="hidden",
+            input_norm=True,
+            head_layers=1,
+            dropout=0.1,
+            initial_gain=0.2,
+        ),
+        loss=LossConfig(
+            magnitude=0.5,
+            phase=0.2,
+            content_energy=0.0,
+            difference_axes="published",
+            margin=2.0,
+            margin_form="squared",
+            margin_relative=False,
+            hsic="published",
+            style_help=0.0,
+        ),
+        curriculum=(
+            Phase("reconstruction", 0.0, reconstruction=10.0),
+            Phase("contrastive", 0.2, reconstruction=8.0, contrastive=0.5, margin=0.5),
+            Phase("hsic", 0.4, reconstruction=5.0, contrastive=0.8, margin=1.0, hsic=0.5),
+            Phase("adversarial", 0.6, reconstruction=3.0, contrastive=0.8, margin=1.0, hsic=0.3, adversarial=0.5),
+        ),
+        regular=Phase("regular", 0.0, reconstruction=5.0, contrastive=0.5, margin=0.5, hsic=1.0, adversarial=0.5),
+        training=TrainingConfig(
+            steps=100 * epoch,
+            seconds=10.0,
+            learning_rate=3e-5,
+            discriminator_rate=1e-5,
+            betas=(0.5, 0.999),
+            weight_decay=1e-4,
+            warm_up=5 * epoch,
+            final_rate=1.0,
+            plateau=0.7,
+            clip=0.5,
+            discriminator_clip=0.5,
+            alternate=(5, 3),
+            average=0.0,
+            precision="32-true",
+            equalisation=0.0,
+            context_drop=0.0,
+            context_null=0.0,
+            context_own=0.0,
+            context_noise=0.0,
+            validate_every=epoch,
+        ),
+    )

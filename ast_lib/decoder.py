@@ -2,10 +2,11 @@
 
 Chapter: ``notebooks/10_decoder.md``, whose equations are cited by their labels. The token of section ``s`` carries
 section ``s - 1`` of what has been generated; the memory is ``[B, 2S, d]``: the content of the S sections, then the
-style repeated S times.
+style repeated S times. The appendix's other decoders are in :mod:`ast_lib.decoder_variants`.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +55,9 @@ class LayerCache:
 class DecoderLayer(nn.Module):
     """Pre-norm layer: causal self-attention, cross-attention to the memory, feed-forward."""
 
-    def __init__(self, width: int, heads: int, feed_forward: int):
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float = 0.0):
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
@@ -66,9 +68,9 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """All tokens at once, ``(B, S, width)``, as in training."""
         normed = self.norm_self(x)
-        x = x + self.self_attention(normed, *self.self_attention.keys_values(normed), causal=True)
-        x = x + self.cross_attention(self.norm_cross(x), *self.cross_attention.keys_values(memory))
-        return x + self.feed(self.norm_feed(x))
+        x = x + self.dropout(self.self_attention(normed, *self.self_attention.keys_values(normed), causal=True))
+        x = x + self.dropout(self.cross_attention(self.norm_cross(x), *self.cross_attention.keys_values(memory)))
+        return x + self.dropout(self.feed(self.norm_feed(x)))
 
     def start(self, memory: Tensor, length: int) -> LayerCache:
         """An empty cache for up to ``length`` tokens that attend to ``memory``."""
@@ -97,16 +99,23 @@ class Prediction:
     """Output of the decoder, each ``(B, S, T, F)``.
 
     ``magnitude`` is compressed and normalised with the training split's statistics (0 mean, unit deviation per bin);
-    ``cosine`` and ``sine`` point, at any length, in the direction of the phase-advance phasor.
+    ``cosine`` and ``sine`` point, at any length, in the direction of the phase-advance phasor. ``voices`` ``(B,)``
+    says whose statistics normalise it, where each voice has its own.
     """
 
     magnitude: Tensor
     cosine: Tensor
     sine: Tensor
+    voices: Tensor | None = None
+
+    @property
+    def context(self) -> Tensor:
+        """What the decoder is shown of it later on: the magnitude."""
+        return self.magnitude
 
     def float(self) -> "Prediction":
         """The same in float32."""
-        return Prediction(self.magnitude.float(), self.cosine.float(), self.sine.float())
+        return join([self])
 
     @property
     def advance(self) -> Tensor:
@@ -114,10 +123,39 @@ class Prediction:
         return torch.complex(self.cosine, self.sine)
 
 
+@dataclasses.dataclass(frozen=True)
+class ComplexPrediction:
+    """Output of the decoder for ``representation.output=complex``: both ``(B, S, T, F)`` and normalised.
+
+    ``voices`` as in :class:`Prediction`.
+    """
+
+    real: Tensor
+    imaginary: Tensor
+    voices: Tensor | None = None
+
+    @property
+    def context(self) -> Tensor:
+        """What the decoder is shown of it later on: the frames of both parts, ``(B, S, 2T, F)``."""
+        return torch.cat([self.real, self.imaginary], dim=2)
+
+    def float(self) -> "ComplexPrediction":
+        """The same in float32."""
+        return join([self])
+
+
+PREDICTIONS = {"magnitude_advance": Prediction, "complex": ComplexPrediction}
+
+
+def map_parts(function: Callable, *predictions: Prediction) -> Prediction:
+    """A prediction whose tensors are ``function`` of the lists of those of ``predictions``."""
+    names = [field.name for field in dataclasses.fields(predictions[0]) if field.name != "voices"]
+    return type(predictions[0])(*(function([getattr(each, name) for each in predictions]) for name in names))
+
+
 def join(parts: list[Prediction]) -> Prediction:
     """Predictions one after the other in time, as float32."""
-    names = ("magnitude", "cosine", "sine")
-    return Prediction(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in names)).float()
+    return map_parts(lambda tensors: torch.cat(tensors, dim=1).float(), *parts)
 
 
 class Decoder(nn.Module):
@@ -129,7 +167,17 @@ class Decoder(nn.Module):
         width, layers, heads, feed_forward: of the Transformer; the last in widths.
         token_injection: add the section's content and the style to its token, beside the cross-attention (equation
             ``token-injection``).
+        output: ``magnitude_advance`` or ``complex``.
+        memory: ``2S`` or ``S+1``.
+        feedback: what free-running feeds back, ``section`` or, as published, ``hidden`` (the hidden state, which
+            then misses the ``input_norm`` too).
+        input_norm: normalise tokens.
+        head_layers: 2, or 1 as published.
+        dropout: after every sublayer, and in the memory.
+        layer: what the layers are; as :class:`DecoderLayer`.
     """
+
+    units = 1  # tokens of a section
 
     def __init__(
         self,
@@ -142,57 +190,94 @@ class Decoder(nn.Module):
         heads: int,
         feed_forward: int,
         token_injection: bool,
+        output: str = "magnitude_advance",
+        memory: str = "2S",
+        feedback: str = "section",
+        input_norm: bool = False,
+        head_layers: int = 2,
+        dropout: float = 0.0,
+        layer: type[nn.Module] = DecoderLayer,
     ):
         super().__init__()
         self.frames, self.bins, self.width = frames, bins, width
-        self.embed = nn.Linear(frames * bins, width)
+        self.prediction, self.memory_kind, self.feedback = PREDICTIONS[output], memory, feedback
+        self.parts = 2 if output == "complex" else 3  # tensors of a prediction, of which the context are
+        self.context_parts = 2 if output == "complex" else 1
+        self.embed = self._embedding()
         self.start_token = nn.Parameter(torch.randn(width) * 0.02)
         self.null_token = nn.Parameter(torch.randn(width) * 0.02)
         self.content_memory = nn.Linear(content_size, width)
         self.style_memory = nn.Linear(style_size, width)
         self.content_token = nn.Linear(content_size, width) if token_injection else None
         self.style_token = nn.Linear(style_size, width) if token_injection else None
-        self.layers = nn.ModuleList(DecoderLayer(width, heads, feed_forward) for _ in range(layers))
+        self.input_norm = nn.LayerNorm(width) if input_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(layer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.hidden = nn.Linear(width, width)
-        self.head = nn.Linear(width, 3 * frames * bins)
-        # A small first output: near the mean spectrum, whatever the input.
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.hidden = nn.Linear(width, width) if head_layers == 2 else None
+        self.head = self._head()
+
+    def _embedding(self) -> nn.Module:
+        """Layer from a section's context, ``(..., context_parts * T * F)``, to its token."""
+        return nn.Linear(self.context_parts * self.frames * self.bins, self.width)
+
+    def _head(self) -> nn.Module:
+        """Layer from a token to a section's tensors, ``(..., parts * T * F)``."""
+        return small_output(nn.Linear(self.width, self.parts * self.frames * self.bins))
 
     def memory(self, content: Tensor, style: Tensor) -> Tensor:
-        """``(B, S, content_size)`` and ``(B, style_size)`` to the memory ``(B, 2S, width)``.
+        """``(B, S, content_size)`` and ``(B, style_size)`` to the memory ``(B, 2S, width)``, or ``(B, S + 1, width)``.
 
         S copies of the style are one copy with ``log S`` added to its logits (equation ``memory-bias``).
         """
         sections = content.shape[1]
         positions = sinusoidal_positions(sections, self.width).to(content)
-        repeated = self.style_memory(style)[:, None].expand(-1, sections, -1)
-        return torch.cat([self.content_memory(content) + positions, repeated], dim=1)
+        copies = sections if self.memory_kind == "2S" else 1
+        repeated = self.style_memory(style)[:, None].expand(-1, copies, -1)
+        return self.dropout(torch.cat([self.content_memory(content) + positions, repeated], dim=1))
 
-    def _tokens(self, embedded: Tensor, content: Tensor, style: Tensor, position: int) -> Tensor:
+    def _tokens(self, embedded: Tensor, content: Tensor, style: Tensor, position: int, norm: bool = True) -> Tensor:
         end = position + embedded.shape[1]
         tokens = embedded + sinusoidal_positions(end, self.width)[position:].to(embedded)
         if self.content_token is not None:
             tokens = tokens + self.content_token(content[:, position:end]) + self.style_token(style)[:, None]
-        return tokens
+        return self.input_norm(tokens) if norm else tokens
+
+    def _embed(self, context: Tensor) -> Tensor:
+        """Context ``(B, S, T, F)`` to tokens ``(B, S * units, width)``."""
+        return self.embed(context.flatten(2))
+
+    def _raw(self, x: Tensor) -> Tensor:
+        """Hidden states ``(B, n, width)`` to the values that each token draws, those of the context first."""
+        x = self.norm(x)
+        return self.head(x if self.hidden is None else F.gelu(self.hidden(x)))
+
+    def _feed(self, raw: Tensor, position: int) -> Tensor:
+        """The next token, of what has been drawn at a position."""
+        return self._embed(self._predict(raw).context)
+
+    def _predict(self, raw: Tensor) -> Prediction:
+        """Values of ``S * units`` tokens to a prediction of S sections."""
+        parts = raw.chunk(self.parts, dim=-1)
+        return self.prediction(*(part.unflatten(-1, (self.frames, self.bins)) for part in parts))
 
     def _output(self, x: Tensor) -> Prediction:
-        raw = self.head(F.gelu(self.hidden(self.norm(x))))
-        return Prediction(*(part.unflatten(-1, (self.frames, self.bins)) for part in raw.chunk(3, dim=-1)))
+        return self._predict(self._raw(x))
 
     def forward(self, context: Tensor, keep: Tensor, content: Tensor, style: Tensor) -> Prediction:
         """All sections at once, given a context for each (teacher forcing, where the context is the truth).
 
         Args:
-            context: normalised magnitudes ``(B, S, T, F)``; section ``s`` of the output sees sections before ``s``.
+            context: normalised magnitudes ``(B, S, T, F)``, or for a complex output both parts ``(B, S, 2T, F)``;
+                section ``s`` of the output sees sections before ``s``.
             keep: bool ``(B, S)``; where false the null token stands for that section of the context.
             content: ``(B, S, content_size)``.
             style: ``(B, style_size)``.
         """
         memory = self.memory(content, style)
-        embedded = self.embed(context.flatten(2))
-        embedded = torch.where(keep[..., None], embedded, self.null_token.to(embedded.dtype))
+        embedded = self._embed(context)
+        keep = keep.repeat_interleave(self.units, dim=1)[..., None]
+        embedded = torch.where(keep, embedded, self.null_token.to(embedded.dtype))
         start = self.start_token.to(embedded.dtype).expand(len(embedded), 1, -1)
         x = self._tokens(torch.cat([start, embedded[:, :-1]], dim=1), content, style, 0)
         for layer in self.layers:
@@ -207,23 +292,30 @@ class Decoder(nn.Module):
         Args:
             content: ``(B, S, content_size)``.
             style: ``(B, style_size)``.
-            prefix: normalised magnitudes ``(B, P, T, F)`` of the first ``P < S`` sections, already generated.
+            prefix: context ``(B, P, T, F)`` of the first ``P < S`` sections, already generated.
 
         Returns:
             The sections ``P..S-1``.
         """
-        sections = content.shape[1]
+        tokens = content.shape[1] * self.units
         memory = self.memory(content, style)
-        caches = [layer.start(memory, sections) for layer in self.layers]
+        caches = [layer.start(memory, tokens) for layer in self.layers]
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
-            embedded = torch.cat([embedded, self.embed(prefix.flatten(2))], dim=1)
-        position, outputs = 0, []
-        while position < sections:
-            x = self._tokens(embedded, content, style, position)
+            embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
+        position, drawn = 0, []
+        while position < tokens:
+            x = self._tokens(embedded, content, style, position, norm=self.feedback == "section")
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer.extend(x, cache, position)
-            outputs.append(self._output(x[:, -1:]))
+            drawn.append(self._raw(x[:, -1:]))
             position += embedded.shape[1]
-            embedded = self.embed(outputs[-1].magnitude.flatten(2))
-        return join(outputs)
+            embedded = self._feed(drawn[-1], position - 1) if self.feedback == "section" else x[:, -1:]
+        return join([self._predict(torch.cat(drawn, dim=1))])
+
+
+def small_output(layer: nn.Module) -> nn.Module:
+    """A layer whose first output is small, near the mean spectrum, whatever the input."""
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    return layer

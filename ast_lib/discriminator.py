@@ -1,10 +1,14 @@
 """The discriminator: one network that predicts the instrument from ``z_style``, ``z_class`` and ``z_content``.
 
 Chapter: ``notebooks/08_adversary.md``. It reads ``z_content`` over time, since a timbre may show in how content
-changes.
+changes. The published one, :class:`MeanDiscriminator`, reads the mean over time; :class:`TwoDiscriminators` is the
+variant with one network for content and one for style.
 """
 
 from torch import Tensor, nn
+
+from ast_lib.config import Config
+from ast_lib.encoders import initialise
 
 
 class Discriminator(nn.Module):
@@ -34,3 +38,63 @@ class Discriminator(nn.Module):
     def style_logits(self, style: Tensor) -> Tensor:
         """``(B, style_size)``, ``z_style`` or ``z_class``, to ``(B, classes)``."""
         return self.trunk(self.from_style(style)[..., None])[..., 0]
+
+
+class MeanDiscriminator(nn.Module):
+    """The paper's: one MLP for every vector, ``z_content`` averaged over its sections.
+
+    Args:
+        size: of all codes.
+        classes: number of instruments.
+        width: of its two hidden layers.
+
+    Source: the published code.
+    """
+
+    def __init__(self, size: int, classes: int, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes)
+        )
+
+    def content_logits(self, content: Tensor) -> Tensor:
+        """``(B, S, size)`` to ``(B, classes)``."""
+        return self.layers(content.mean(dim=1))
+
+    def style_logits(self, style: Tensor) -> Tensor:
+        """``(B, size)``, ``z_style`` or ``z_class``, to ``(B, classes)``."""
+        return self.layers(style)
+
+
+class TwoDiscriminators(nn.Module):
+    """One network for ``z_content`` and another for ``z_style`` and ``z_class``."""
+
+    def __init__(self, content: nn.Module, style: nn.Module):
+        super().__init__()
+        self.content, self.style = content, style
+
+    def content_logits(self, content: Tensor) -> Tensor:
+        """As those of the first network."""
+        return self.content.content_logits(content)
+
+    def style_logits(self, style: Tensor) -> Tensor:
+        """As those of the second network."""
+        return self.style.style_logits(style)
+
+
+def build_discriminator(config: Config) -> nn.Module:
+    """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have."""
+    sizes, classes = config.model, len(config.voices)
+
+    def network(size: int) -> nn.Module:
+        if sizes.discriminator == "mlp":
+            return MeanDiscriminator(size, classes, sizes.discriminator_width)
+        return Discriminator(sizes.content_size, sizes.style_size, classes, sizes.discriminator_width)
+
+    discriminator = network(sizes.content_size)
+    if sizes.discriminators == 2:
+        discriminator = TwoDiscriminators(discriminator, network(sizes.style_size))
+        if sizes.discriminator == "conv":  # no weights without a use
+            discriminator.content.from_style = discriminator.style.from_content = None
+    initialise(discriminator, sizes.initial_gain)
+    return discriminator

@@ -50,7 +50,7 @@ def ceiling(model: TransferModel, truth: Tensor) -> Tensor:
 def teacher_forced_batch(model: TransferModel, source: Tensor, truth: Tensor, style: Tensor) -> Tensor:
     """As :func:`ast_lib.transfer.transfer_batch`, but the decoder's context is the truth, which transfer never has."""
     features = model.representation(source)
-    context = model.normalise(model.representation(truth).stft_magnitude)
+    context = model.target(model.representation(truth))
     with torch.autocast(source.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
         content = model.encode_content(features)
         prediction = model.teacher_forced(context, content, style.to(content.dtype))

@@ -3,13 +3,19 @@
 Chapters: ``notebooks/04_encoders.md``, ``notebooks/10_decoder.md``.
 """
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
 from ast_lib.config import Config
-from ast_lib.decoder import Decoder, Prediction, join
-from ast_lib.encoders import SectionEncoder
+from ast_lib.decoder import Prediction, join, map_parts
+from ast_lib.decoder_variants import build_decoder
+from ast_lib.encoders import OneHot, PictureEncoder, SectionEncoder, initialise
+from ast_lib.errors import AstError
 from ast_lib.representation import Features, Representation
+
+SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
 
 class TransferModel(nn.Module):
@@ -17,52 +23,123 @@ class TransferModel(nn.Module):
 
     Buffers hold the mean and deviation per bin of the training split's compressed magnitudes, shared by the classes,
     and ``prototypes`` ``(voices, style_size)``, the mean style of each voice over training clips, in the order of
-    ``config.voices``.
+    ``config.voices``. Complex spectra have a mean and deviation per channel and bin, ``(2, 1, bins)``; with
+    ``representation.statistics=per_class`` there is one for each voice, along a first axis. Functions that normalise
+    then want the ``voices`` ``(B,)`` of their clips; encoders that are not told take the likeliest.
     """
 
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
         shape, sizes = config.representation, config.model
-        inputs = shape.section_frames * (shape.stft_bins + shape.cqt_bins)
-        depth = (sizes.residual_blocks, sizes.encoder_layers, sizes.heads)
+        self.inputs = tuple(name + ("" if shape.input == "magnitude" else "_complex") for name in ("stft", "cqt"))
+        self.output = "stft" if shape.output == "magnitude_advance" else "stft_complex"
         self.representation = Representation(shape)
-        self.content_encoder = SectionEncoder(inputs, sizes.content_width, sizes.content_size, *depth, cls=False)
-        self.style_encoder = SectionEncoder(inputs, sizes.style_width, sizes.style_size, *depth, cls=True)
-        self.decoder = Decoder(
-            sizes.content_size,
-            sizes.style_size,
-            shape.section_frames,
-            shape.stft_bins,
-            sizes.decoder_width,
-            sizes.decoder_layers,
-            sizes.heads,
-            sizes.feed_forward,
-            sizes.token_injection,
-        )
-        for name, bins in (("stft", shape.stft_bins), ("cqt", shape.cqt_bins)):
-            self.register_buffer(f"{name}_mean", torch.zeros(bins))
-            self.register_buffer(f"{name}_deviation", torch.ones(bins))
+        self.content_encoder = self._encoder(sizes.content_width, sizes.content_size, cls=False)
+        self.style_encoder = {
+            "transformer": lambda: self._encoder(sizes.style_width, sizes.style_size, cls=True),
+            "class_vectors": lambda: nn.Embedding(len(config.voices), sizes.style_size),
+            "one_hot": lambda: OneHot(sizes.style_size),
+        }[sizes.style_encoder]()
+        self.decoder = build_decoder(config)
+        initialise(self, sizes.initial_gain)
+        classes = () if shape.statistics == "shared" else (len(config.voices),)
+        for name in dict.fromkeys((*self.inputs, self.output)):
+            bins = shape.stft_bins if name.startswith("stft") else shape.cqt_bins
+            size = (*classes, *((2, 1) if name.endswith("complex") else ()), bins)
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_deviation", torch.ones(size))
         self.register_buffer("prototypes", torch.zeros(len(config.voices), sizes.style_size))
 
-    def fit_statistics(self, features: Features) -> None:
-        """Take mean and deviation per bin from a sample of the training split (deviation at least 0.05)."""
-        for name, magnitude in (("stft", features.stft_magnitude), ("cqt", features.cqt_magnitude)):
-            getattr(self, f"{name}_mean").copy_(magnitude.mean(dim=(0, 1, 2)))
-            getattr(self, f"{name}_deviation").copy_(magnitude.std(dim=(0, 1, 2)).clamp_min(0.05))
+    def _encoder(self, width: int, size: int, cls: bool) -> nn.Module:
+        shape, sizes = self.config.representation, self.config.model
+        channels = 1 if shape.input == "magnitude" else 2
+        if sizes.encoder == "resnet2d":
+            depth = (sizes.encoder_layers, sizes.heads, sizes.dropout)
+            return PictureEncoder(channels, sizes.cnn_channels, width, size, *depth, cls=cls)
+        values = channels * shape.section_frames * (shape.stft_bins + shape.cqt_bins)
+        depth = (sizes.residual_blocks, sizes.encoder_layers, sizes.heads)
+        return SectionEncoder(values, width, size, *depth, cls=cls)
 
-    def normalise(self, magnitude: Tensor) -> Tensor:
-        """Compressed STFT magnitudes ``(..., 513)`` to 0 mean and unit deviation per bin of the training split."""
-        return (magnitude - self.stft_mean) / self.stft_deviation
+    def fit_statistics(self, features: Features, voices: Tensor | None = None) -> None:
+        """Take mean and deviation per bin from a sample of the training split.
 
-    def denormalise(self, normalised: Tensor) -> Tensor:
+        Args:
+            features: of the sample.
+            voices: of its clips, all of them, for statistics per class.
+        """
+        groups = [slice(None)]
+        if self.config.representation.statistics == "per_class":
+            groups = [voices == voice for voice in range(len(self.config.voices))]
+        for name in dict.fromkeys((*self.inputs, self.output)):
+            channels = name.endswith("complex")
+            spectrum, axes = features.spectrum(name), (0, 1, 3) if channels else (0, 1, 2)
+            smallest = SMALLEST["complex" if channels else "magnitude"]
+            mean, deviation = getattr(self, f"{name}_mean"), getattr(self, f"{name}_deviation")
+            means = torch.stack([spectrum[group].mean(dim=axes) for group in groups])
+            deviations = torch.stack([spectrum[group].std(dim=axes).clamp_min(smallest) for group in groups])
+            mean.copy_(means.view_as(mean))
+            deviation.copy_(deviations.view_as(deviation))
+
+    def _statistics(self, name: str, voices: Tensor | None, axes: int) -> tuple[Tensor, Tensor]:
+        """Mean and deviation that broadcast with a spectrum of so many ``axes``."""
+        mean, deviation = getattr(self, f"{name}_mean"), getattr(self, f"{name}_deviation")
+        if self.config.representation.statistics == "shared":
+            return mean, deviation
+        if voices is None:
+            raise AstError("voices: found none, accepted with representation.statistics=per_class is one a clip")
+        missing = [1] * (axes - mean.ndim)
+        return tuple(value[voices].view(len(voices), *missing, *value.shape[1:]) for value in (mean, deviation))
+
+    def normalise(self, spectrum: Tensor, name: str = "stft", voices: Tensor | None = None) -> Tensor:
+        """Compressed STFT magnitudes ``(..., 513)`` to 0 mean and unit deviation per bin of the training split.
+
+        ``name`` says of which other spectrum (:meth:`Features.spectrum`) they are.
+        """
+        mean, deviation = self._statistics(name, voices, spectrum.ndim)
+        return (spectrum - mean) / deviation
+
+    def denormalise(self, normalised: Tensor, name: str = "stft", voices: Tensor | None = None) -> Tensor:
         """The inverse of :meth:`normalise`."""
-        return normalised * self.stft_deviation + self.stft_mean
+        mean, deviation = self._statistics(name, voices, normalised.ndim)
+        return normalised * deviation + mean
 
-    def encoder_input(self, features: Features) -> Tensor:
-        """Normalised STFT and CQT magnitudes side by side: ``(B, S, T, 513 + cqt_bins)``."""
-        cqt = (features.cqt_magnitude - self.cqt_mean) / self.cqt_deviation
-        return torch.cat([self.normalise(features.stft_magnitude), cqt], dim=-1)
+    def likeliest_voices(self, features: Features) -> Tensor:
+        """For each clip ``(B,)`` the voice whose statistics, as independent Gaussians, make it most likely."""
+        scores = []
+        for voice in range(len(self.config.voices)):
+            score = 0
+            for name in self.inputs:
+                spectrum = features.spectrum(name)
+                voices = torch.full((len(spectrum),), voice, device=spectrum.device)
+                deviation = self._statistics(name, voices, spectrum.ndim)[1]
+                surprise = 0.5 * self.normalise(spectrum, name, voices).square() + deviation.log()
+                score = score - surprise.flatten(1).sum(dim=1)
+            scores.append(score)
+        return torch.stack(scores).argmax(dim=0)
+
+    def _known(self, features: Features, voices: Tensor | None) -> Tensor | None:
+        if self.config.representation.statistics == "per_class" and voices is None:
+            return self.likeliest_voices(features)
+        return voices
+
+    def encoder_input(self, features: Features, voices: Tensor | None = None) -> Tensor:
+        """Normalised STFT and CQT side by side: magnitudes ``(B, S, T, 513 + cqt_bins)``.
+
+        Complex spectra give the frames of the real part, then those of the imaginary part: ``(B, S, 2T, ...)``.
+        """
+        voices = self._known(features, voices)
+        both = torch.cat([self.normalise(features.spectrum(name), name, voices) for name in self.inputs], dim=-1)
+        return both if both.ndim == 4 else both.flatten(2, 3)
+
+    def target(self, features: Features, voices: Tensor | None = None) -> Tensor:
+        """What the decoder is to draw, and its context: normalised magnitudes ``(B, S, T, F)``.
+
+        For a complex output both parts, ``(B, S, 2T, F)``.
+        """
+        voices = self._known(features, voices)
+        target = self.normalise(features.spectrum(self.output), self.output, voices)
+        return target if target.ndim == 4 else target.flatten(2, 3)
 
     def windows(self, sections: int) -> list[tuple[int, int]]:
         """Windows ``(start, stop)`` that cover ``sections``, each sharing ``overlap`` sections with the next."""
@@ -70,12 +147,12 @@ class TransferModel(nn.Module):
         starts = range(0, max(sections - self.config.model.overlap, 1), step)
         return [(start, min(start + size, sections)) for start in starts]
 
-    def encode_content(self, features: Features) -> Tensor:
+    def encode_content(self, features: Features, voices: Tensor | None = None) -> Tensor:
         """``z_content`` ``(B, S, content_size)`` of audio of any length, in windows as long as training's.
 
         Of two overlapping windows each section comes from the one in whose middle it lies further.
         """
-        inputs = self.encoder_input(features)
+        inputs = self.encoder_input(features, voices)
         sections, window = inputs.shape[1], self.config.model.window
         half = self.config.model.overlap // 2
         parts = []
@@ -87,9 +164,20 @@ class TransferModel(nn.Module):
             parts.append(content[:, keep_from - begin : keep_to - begin])
         return torch.cat(parts, dim=1)
 
-    def encode_style(self, features: Features) -> Tensor:
-        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output."""
-        inputs = self.encoder_input(features)
+    def encode_style(self, features: Features, voices: Tensor | None = None) -> Tensor:
+        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output.
+
+        Raises:
+            AstError: without ``voices``, where the model has a style for each voice but none for a clip.
+        """
+        if self.config.model.style_encoder != "transformer":
+            if voices is None:
+                raise AstError(
+                    f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which knows the "
+                    "styles of its instruments alone; accepted is transformer"
+                )
+            return self.style_encoder(voices)
+        inputs = self.encoder_input(features, voices)
         styles = [self.style_encoder(inputs[:, start:stop]) for start, stop in self.windows(inputs.shape[1])]
         return torch.stack(styles).mean(dim=0)
 
@@ -101,22 +189,38 @@ class TransferModel(nn.Module):
         overlap = self.config.model.overlap
         parts: list[Prediction] = []
         for start, stop in self.windows(content.shape[1]):
-            prefix = parts[-1].magnitude[:, -overlap:].to(content.dtype) if start and overlap else None
+            prefix = parts[-1].context[:, -overlap:].to(content.dtype) if start and overlap else None
             parts.append(self.decoder.generate(content[:, start:stop], style, prefix))
-        return join(parts)
+        return self._of_voice(join(parts), style)
+
+    def _of_voice(self, prediction: Prediction, style: Tensor) -> Prediction:
+        """With the voice whose prototype is nearest to the style, where each has its own statistics."""
+        if self.config.representation.statistics == "shared":
+            return prediction
+        voices = torch.cdist(style.float(), self.prototypes).argmin(dim=1)
+        return dataclasses.replace(prediction, voices=voices)
 
     def teacher_forced(self, context: Tensor, content: Tensor, style: Tensor) -> Prediction:
-        """As :meth:`generate`, but the context is given: normalised magnitudes ``(B, S, T, F)`` of the truth."""
+        """As :meth:`generate`, but the context is given: :meth:`target` of the truth."""
         overlap = self.config.model.overlap
         parts = []
         for start, stop in self.windows(content.shape[1]):
             keep = torch.ones(context.shape[0], stop - start, dtype=torch.bool, device=context.device)
             part = self.decoder(context[:, start:stop], keep, content[:, start:stop], style)
             skip = overlap if start else 0
-            parts.append(Prediction(part.magnitude[:, skip:], part.cosine[:, skip:], part.sine[:, skip:]))
-        return join(parts)
+            parts.append(map_parts(lambda tensors, skip=skip: tensors[0][:, skip:], part))
+        return self._of_voice(join(parts), style)
 
     def to_stft(self, prediction: Prediction, frames: int) -> Tensor:
-        """Complex STFT ``(B, frames, F)`` of a prediction: magnitudes decompressed, phase advances accumulated."""
-        magnitude = self.denormalise(prediction.magnitude.float())
-        return self.representation.to_stft(magnitude, prediction.advance)[:, :frames]
+        """Complex STFT ``(B, frames, F)`` of a prediction: magnitudes decompressed, phase advances accumulated.
+
+        A complex one is decompressed as it is.
+        """
+        drawn = prediction.context.float()
+        if self.output == "stft_complex":
+            drawn = drawn.unflatten(2, (2, -1))
+        if self.config.representation.denormalise:
+            drawn = self.denormalise(drawn, self.output, prediction.voices)
+        if self.output == "stft_complex":
+            return self.representation.from_channels(drawn)[:, :frames]
+        return self.representation.to_stft(drawn, prediction.advance)[:, :frames]

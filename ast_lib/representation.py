@@ -7,12 +7,14 @@ invertible (:meth:`Spectrogram.invert`); the CQT is only read.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ast_lib.config import RepresentationConfig
+from ast_lib.losses.reconstruction import as_complex
 
 
 class Spectrogram(nn.Module):
@@ -130,9 +132,7 @@ def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
         complex ``(B, T, F)`` of modulus 1.
     """
     product = stft[:, 1:] * stft[:, :-1].conj() * torch.polar(torch.ones_like(rotation), -rotation)
-    size = product.abs()
-    phasor = torch.where(size > 0, product / size.clamp_min(1e-30), torch.ones_like(product))
-    return torch.cat([torch.ones_like(stft[:, :1]), phasor], dim=1)
+    return torch.cat([torch.ones_like(stft[:, :1]), direction(product)], dim=1)
 
 
 def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
@@ -142,12 +142,40 @@ def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
     return torch.remainder(torch.cumsum(step, dim=1), 2 * torch.pi).float()
 
 
-def to_sections(frames: Tensor, length: int) -> Tensor:
-    """Cut ``(B, T, ...)`` into ``(B, S, length, ...)`` without overlap; the last section is filled with zeros."""
-    missing = -frames.shape[1] % length
+def to_sections(frames: Tensor, length: int, overlap: int = 0) -> Tensor:
+    """Cut ``(B, T, ...)`` into ``(B, S, length, ...)``; the last section is filled with zeros.
+
+    Each section shares ``overlap`` frames with the next.
+    """
+    step = length - overlap
+    sections = max(-(-(frames.shape[1] - overlap) // step), 1)
+    missing = sections * step + overlap - frames.shape[1]
     if missing:
         frames = torch.cat([frames, frames.new_zeros(frames.shape[0], missing, *frames.shape[2:])], dim=1)
-    return frames.unflatten(1, (-1, length))
+    return frames.unfold(1, length, step).movedim(-1, 2) if overlap else frames.unflatten(1, (-1, length))
+
+
+def join_sections(sections: Tensor, overlap: int = 0) -> Tensor:
+    """The inverse of :func:`to_sections`, ``(B, S, length, ...)`` to ``(B, T, ...)``: the mean where sections overlap.
+
+    With another ``overlap`` than the one that cut them the seams are misaligned (chapter 10, equation ``seam``).
+    """
+    if overlap == 0:
+        return sections.flatten(1, 2)
+    count, length = sections.shape[1:3]
+    step = length - overlap
+    total = sections.new_zeros(len(sections), count * step + overlap, *sections.shape[3:])
+    weight = torch.zeros(count * step + overlap, device=sections.device)
+    for index in range(count):
+        total[:, index * step : index * step + length] += sections[:, index]
+        weight[index * step : index * step + length] += 1
+    return total / weight.view(-1, *[1] * (total.ndim - 2))
+
+
+def direction(spectrum: Tensor) -> Tensor:
+    """Complex numbers of modulus 1 that point where a complex tensor of any shape does; 1 where it is 0."""
+    size = spectrum.abs()
+    return torch.where(size > 0, spectrum / size.clamp_min(1e-30), torch.ones_like(spectrum))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,25 +183,48 @@ class Features:
     """What the model reads and predicts: sections of compressed magnitudes and of phase-advance phasors.
 
     ``stft_magnitude`` is ``(B, S, T, 513)``, ``cqt_magnitude`` ``(B, S, T, bins)``, both compressed and non-negative;
-    ``advance`` is complex ``(B, S, T, 513)`` of modulus 1. ``T`` is the frames in a section.
+    ``advance`` is complex ``(B, S, T, 513)`` of modulus 1. ``T`` is the frames in a section. Where encoders or decoder
+    work with complex spectra, ``stft_phasor`` and ``cqt_phasor`` are the directions of the magnitudes, of modulus 1;
+    what the configuration does not use is None.
     """
 
     stft_magnitude: Tensor
     cqt_magnitude: Tensor
-    advance: Tensor
+    advance: Tensor | None
+    stft_phasor: Tensor | None = None
+    cqt_phasor: Tensor | None = None
+
+    def spectrum(self, name: str) -> Tensor:
+        """``stft`` or ``cqt``: magnitudes ``(B, S, T, F)``. ``stft_complex``, ``cqt_complex``: ``(B, S, 2, T, F)``.
+
+        The latter are real and imaginary part of the spectrum with compressed magnitudes, the paper's two channels.
+        """
+        transform, _, channels = name.partition("_")
+        magnitude = getattr(self, f"{transform}_magnitude")
+        if not channels:
+            return magnitude
+        phasor = getattr(self, f"{transform}_phasor")
+        return torch.stack([magnitude * phasor.real, magnitude * phasor.imag], dim=2)
+
+    @staticmethod
+    def cat(parts: list["Features"]) -> "Features":
+        """The clips of several batches as one."""
+        return _each_field(lambda *tensors: torch.cat(tensors), *parts)
 
     def take(self, clips: Tensor) -> "Features":
         """Those of the clips with these indices ``(n,)``."""
-        return Features(self.stft_magnitude[clips], self.cqt_magnitude[clips], self.advance[clips])
+        return _each_field(lambda tensor: tensor[clips], self)
 
     def put(self, clips: Tensor, features: "Features") -> "Features":
         """A copy in which the clips with these indices ``(n,)`` are those of ``features``."""
-        return Features(
-            *(
-                getattr(self, field.name).index_copy(0, clips, getattr(features, field.name))
-                for field in dataclasses.fields(self)
-            )
-        )
+        return _each_field(lambda mine, theirs: mine.index_copy(0, clips, theirs), self, features)
+
+
+def _each_field(function: Callable, *features: Features) -> Features:
+    """``function`` of every tensor of some features; None where they have none."""
+    names = [field.name for field in dataclasses.fields(Features)]
+    fields = ([getattr(each, name) for each in features] for name in names)
+    return Features(*(None if tensors[0] is None else function(*tensors) for tensors in fields))
 
 
 class Representation(nn.Module):
@@ -187,20 +238,35 @@ class Representation(nn.Module):
         self.register_buffer("rotation", bin_rotation(config.n_fft, config.hop), persistent=False)
 
     def forward(self, audio: Tensor) -> Features:
-        """Audio ``(B, samples)`` to :class:`Features` of ``S = ceil(T / section_frames)`` sections."""
+        """Audio ``(B, samples)`` to :class:`Features` of ``S = ceil(T / section_frames)`` sections.
+
+        With an overlap ``o`` of the sections, ``S = ceil((T - o) / (section_frames - o))``.
+        """
         stft = self.spectrogram(audio)
-        cqt = self.constant_q(audio)
-        length, power = self.config.section_frames, self.config.compression
+        cqt = self.constant_q(audio)[:, : stft.shape[1]]
+        cut = (self.config.section_frames, self.config.section_overlap)
+        power, output = self.config.compression, self.config.output
+        needs_phase = "complex" in (self.config.input, output)
         return Features(
-            to_sections(compress(stft, power), length),
-            to_sections(compress(cqt, power)[:, : stft.shape[1]], length),
-            to_sections(phase_advance(stft, self.rotation), length),
+            to_sections(compress(stft, power), *cut),
+            to_sections(compress(cqt, power), *cut),
+            to_sections(phase_advance(stft, self.rotation), *cut) if output == "magnitude_advance" else None,
+            to_sections(direction(stft), *cut) if needs_phase else None,
+            to_sections(direction(cqt), *cut) if needs_phase else None,
         )
 
     def to_stft(self, magnitude: Tensor, advance: Tensor) -> Tensor:
         """Complex STFT ``(B, S * T, F)`` from compressed magnitudes and phasors, both ``(B, S, T, F)``."""
-        size = magnitude.flatten(1, 2).clamp_min(0) ** (1 / self.config.compression)
-        return torch.polar(size, accumulate_phase(advance.flatten(1, 2), self.rotation))
+        size = self._join(magnitude).clamp_min(0) ** (1 / self.config.compression)
+        return torch.polar(size, accumulate_phase(self._join(advance), self.rotation))
+
+    def from_channels(self, channels: Tensor) -> Tensor:
+        """Complex STFT ``(B, frames, F)`` from real and imaginary part ``(B, S, 2, T, F)``, the compression undone."""
+        compressed = self._join(as_complex(channels))
+        return compressed * compressed.abs().clamp_min(1e-30) ** (1 / self.config.compression - 1)
+
+    def _join(self, sections: Tensor) -> Tensor:
+        return join_sections(sections, self.config.section_overlap - self.config.join_shift)
 
 
 def refine_phase(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: int) -> Tensor:

@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 from ast_lib import config as configuration
 from ast_lib.augment import equalise, record_in_room
 from ast_lib.config import Config
-from ast_lib.curriculum import learning_rate_factor, phase_at
+from ast_lib.curriculum import learning_rate_factor, phase_at, plateau_factor, turns
 from ast_lib.data import Dataset, RecordedDataset, build_dataset
-from ast_lib.discriminator import Discriminator
+from ast_lib.discriminator import build_discriminator
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
 from ast_lib.losses.margin import class_prototypes
@@ -51,12 +51,10 @@ class Trainer:
         self.config, self.dataset = config, dataset
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=config.training.precision)
         torch.manual_seed(config.training.seed)
-        sizes, training = config.model, config.training
+        training = config.training
         model = TransferModel(config)
-        discriminator = Discriminator(
-            sizes.content_size, sizes.style_size, len(config.voices), sizes.discriminator_width
-        )
-        model.fit_statistics(self._statistics_features(model))
+        discriminator = build_discriminator(config)
+        model.fit_statistics(*self._statistics_features(model))
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         options = {"betas": training.betas, "weight_decay": training.weight_decay}
@@ -70,16 +68,10 @@ class Trainer:
         self.step = 0
         self.history: list[dict] = []
 
-    def _statistics_features(self, model: TransferModel) -> Features:
-        parts = [
-            model.representation(torch.from_numpy(self.dataset.sampler(STATISTICS_STEP + i)[0]))
-            for i in range(STATISTICS_BATCHES)
-        ]
-        return Features(
-            torch.cat([part.stft_magnitude for part in parts]),
-            torch.cat([part.cqt_magnitude for part in parts]),
-            torch.cat([part.advance for part in parts]),
-        )
+    def _statistics_features(self, model: TransferModel) -> tuple[Features, Tensor]:
+        batches = [self.dataset.sampler(STATISTICS_STEP + i) for i in range(STATISTICS_BATCHES)]
+        features = Features.cat([model.representation(torch.from_numpy(clips)) for clips, _ in batches])
+        return features, torch.from_numpy(np.concatenate([voices for _, voices in batches]))
 
     @torch.no_grad()
     def batch(self, step: int) -> Batch:
@@ -115,47 +107,60 @@ class Trainer:
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
 
+        With ``training.alternate`` only one of the two.
+
         Raises:
             AstError: when a loss is not finite, naming it.
         """
         training = self.config.training
         factor = learning_rate_factor(self.step, training.steps, training.warm_up, training.final_rate)
+        if training.plateau < 1:
+            totals = [row["total"] for row in self.history]
+            factor *= plateau_factor(totals, training.validate_every, training.plateau, training.patience)
         self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
         self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
 
-        losses, batch, content = self.generator_losses(batch, self.step)
-        logged = {name: loss.item() for name, loss in losses.items()}
+        generator, discriminator = turns(training.alternate, self.step)
+        torch.manual_seed(self._random(self.step).initial_seed())  # of the dropout
+        with torch.set_grad_enabled(generator):
+            losses, batch, content = self.generator_losses(batch, self.step)
+        total = total_loss(self.config, losses, self.step)
+        logged = {name: loss.item() for name, loss in (losses | {"total": total}).items()}
         for name, value in logged.items():
             if value != value or abs(value) == float("inf"):
                 raise AstError(f"training: the loss {name} is {value} at step {self.step}")
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(total_loss(self.config, losses, self.step))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
-        self.generator_optimizer.step()
-
-        with self.fabric.autocast():
-            on_content, on_style = discriminator_loss(self.config, self.model, self.discriminator, batch, content)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(on_content + on_style)
-        self.discriminator_optimizer.step()
+        if generator:
+            self.generator_optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(total)
+            logged["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip).item()
+            self.generator_optimizer.step()
+        if discriminator:
+            with self.fabric.autocast():
+                on_content, on_style = discriminator_loss(self.config, self.model, self.discriminator, batch, content)
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(on_content + on_style)
+            if training.discriminator_clip:
+                nn.utils.clip_grad_norm_(self.discriminator.parameters(), training.discriminator_clip)
+            self.discriminator_optimizer.step()
+            logged["discriminator"] = on_content.item()
 
         with torch.no_grad():
             # The average forgets its start: its decay grows from 1/11 to ``training.average``.
             decay = min(training.average, (self.step + 1) / (self.step + 11))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        return logged | {
-            "discriminator": on_content.item(),
-            "gradient_norm": norm.item(),
-            "learning_rate": factor * training.learning_rate,
-        }
+        return logged | {"learning_rate": factor * training.learning_rate}
 
     @torch.no_grad()
     def update_prototypes(self) -> None:
-        """Set the averaged model's prototypes from training clips."""
+        """Set the averaged model's prototypes from training clips, and its batch norm's statistics to the latest."""
+        latest = dict(self.model.named_buffers())
+        for name, buffer in self.average.named_buffers():
+            if "." in name:  # of a layer
+                buffer.copy_(latest[name])
         styles, labels = [], []
         for index in range(STATISTICS_BATCHES):
             batch = self.batch(STATISTICS_STEP + index)
-            styles.append(self.average.encode_style(batch.features))
+            styles.append(self.average.encode_style(batch.features, batch.labels))
             labels.append(batch.labels)
         prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.voices))
         self.average.prototypes.copy_(prototypes)
@@ -212,7 +217,7 @@ class Trainer:
                 if not validating:
                     upcoming = pool.submit(self.batch, step + 1)
                 row = self.train_step(batch)
-                phase = self.config.curriculum[phase_at(self.config.curriculum, step, training.steps)].name
+                phase = self.config.phases[phase_at(self.config.phases, step, training.steps)].name
                 row = {"step": step, "curriculum": phase, "seconds": time.perf_counter() - start, **row}
                 self.step = step + 1
                 if validating:

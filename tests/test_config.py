@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ast_lib.config import Config, ModelConfig, Phase, TrainingConfig, from_dict, override, preset, to_dict
 from ast_lib.errors import AstError
 
-PRESETS = ("smoke", "quick", "full")
+PRESETS = ("smoke", "quick", "full", "paper")
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def test_what_a_dictionary_leaves_out_has_its_default():
 
 
 def test_an_unknown_preset_is_refused():
-    with refused("profile: found 'huge'", "smoke, quick, full"):
+    with refused("profile: found 'huge'", "smoke, quick, full, paper"):
         preset("huge")
 
 

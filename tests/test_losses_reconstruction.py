@@ -10,6 +10,7 @@ from ast_lib.errors import AstError
 from ast_lib.losses.reconstruction import (
     as_complex,
     complex_mse,
+    log_spectral,
     magnitude_l1,
     magnitude_mse,
     magnitude_phase_consistency,
@@ -19,6 +20,7 @@ from ast_lib.losses.reconstruction import (
     temporal_difference,
     temporal_difference_published,
 )
+from ast_lib.metrics import log_spectral_distance
 
 COMPLEX = [
     complex_mse,
@@ -178,6 +180,7 @@ def test_gradients_of_the_other_losses():
     assert torch.autograd.gradcheck(magnitude_phase_consistency, parts)
     other = x.abs() + torch.tensor([0.5, -0.5], dtype=torch.float64)
     assert torch.autograd.gradcheck(magnitude_l1, (x.abs().requires_grad_(), other.requires_grad_()))
+    assert torch.autograd.gradcheck(log_spectral, (x.abs().requires_grad_(), other.abs().detach().requires_grad_()))
     channels = torch.view_as_real(x).movedim(-1, -3).contiguous().requires_grad_()
     assert torch.autograd.gradcheck(as_complex, (channels,))
 
@@ -196,6 +199,38 @@ def test_silent_magnitudes_have_a_finite_gradient():
     estimate = torch.zeros(2, 4, 5, requires_grad=True)
     magnitude_l1(estimate, torch.zeros(2, 4, 5)).backward()
     assert torch.equal(estimate.grad, torch.zeros(2, 4, 5))
+
+
+def test_log_spectral_distance_is_known_and_that_of_the_metric():
+    truth = torch.full((2, 3, 8), 0.1, dtype=torch.float64)
+    assert log_spectral(10 * truth, truth, floor=1e-12).item() == pytest.approx(20)
+    assert log_spectral(truth / 10, truth, floor=1e-12).item() == pytest.approx(20)
+    half = torch.cat([10 * truth[..., :2], truth[..., 2:]], dim=-1)  # 20 dB in a quarter of the bins
+    assert log_spectral(half, truth, floor=1e-12).item() == pytest.approx(10)
+    # A mean of roots, not a root of means: one frame of three is 30 dB off.
+    frames = truth.clone()
+    frames[:, 0] = 10**1.5 * 0.1
+    assert log_spectral(frames, truth, floor=1e-12).item() == pytest.approx(10)
+    a, b = spectrum(4, 7, 65).abs(), spectrum(4, 7, 65, seed=1).abs()
+    assert log_spectral(a, b).item() == pytest.approx(log_spectral_distance(a, b).mean().item(), rel=1e-12)
+    assert log_spectral(5 * a, 5 * b, floor=5e-3).item() == pytest.approx(log_spectral(a, b).item())
+
+
+def test_log_spectral_distance_at_equal_and_silent_spectra():
+    a = spectrum(2, 3, 5).abs().float().requires_grad_()
+    for truth in (a.detach(), torch.cat([a.detach()[:, :1], 2 * a.detach()[:, 1:]], dim=1)):
+        a.grad = None
+        loss = log_spectral(a, truth)
+        loss.backward()
+        assert torch.equal(a.grad[:, 0], torch.zeros(2, 5)) and torch.isfinite(a.grad).all()
+        assert (loss.item() == 0) == torch.equal(a, truth)
+    silence = torch.zeros(1, 2, 5, requires_grad=True)
+    assert log_spectral(silence, torch.zeros(1, 2, 5)).item() == 0
+    loss = log_spectral(silence, torch.ones(1, 2, 5))
+    loss.backward()
+    assert loss.item() == pytest.approx(20 * math.log10(1.001 / 0.001))
+    # Its gradient is the steepest there is: 8.7 dB / floor, shared among the bins of a frame, in the mean of frames.
+    assert silence.grad.sum().item() == pytest.approx(-20 / math.log(10) / 1e-3, rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", COMPLEX)
@@ -218,6 +253,7 @@ def test_lower_precision_of_magnitudes_agrees(dtype, tolerance):
     for loss in (
         magnitude_l1,
         magnitude_mse,
+        log_spectral,
         functools.partial(magnitude_phase_consistency, spectrum=spectrum(8, 16, 65)),
     ):
         found = loss(a.to(dtype), b.to(dtype))
@@ -236,6 +272,7 @@ def test_nan_shows_in_the_other_losses():
     a = spectrum()
     a[0, 0, 0, 0] = complex(math.nan, 0)
     assert torch.isnan(magnitude_l1(a.abs(), spectrum().abs()))
+    assert torch.isnan(log_spectral(a.abs(), spectrum().abs()))
     assert torch.isnan(magnitude_phase_consistency(a.abs(), spectrum().angle(), spectrum()))
     assert torch.isnan(magnitude_phase_consistency_published(a))
 
@@ -250,6 +287,10 @@ def test_bad_input_is_named():
             loss(a.abs(), a.abs())
     with pytest.raises(AstError, match="accepted are real magnitudes"):
         magnitude_l1(a, a)
+    with pytest.raises(AstError, match="accepted are real magnitudes"):
+        log_spectral(a, a)
+    with pytest.raises(AstError, match="floor: found 0, accepted is above 0"):
+        log_spectral(a.abs(), a.abs(), floor=0)
     with pytest.raises(AstError, match=r"accepted is \(B, S, T, F\)"):
         temporal_difference_published(a[0], a[0])
     with pytest.raises(AstError, match="phase: found shape"):

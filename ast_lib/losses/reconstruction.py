@@ -95,24 +95,29 @@ def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
 def log_spectral(estimate: Tensor, truth: Tensor, floor: float = 1e-3) -> Tensor:
     """Log-spectral distance ``mean_t sqrt(mean_f (20 log10((â + floor) / (a + floor)))²)`` (equation ``recon-log``).
 
+    The same number as :func:`ast_lib.metrics.log_spectral_distance`, as a loss.
+
     Args:
         estimate, truth: magnitudes of at least 0, ``(..., F)``, of one shape.
-        floor: magnitude below which differences fade; also bounds the gradient.
+        floor: above 0; magnitude below which differences fade, which also bounds the gradient.
 
     Returns:
-        scalar in dB of at least 0; where a frame is met exactly its gradient is 0.
+        scalar in dB of at least 0, 0 for equal magnitudes; where a frame is met exactly its gradient is 0. Both
+        magnitudes and the floor scaled by one factor give the same. Two silent spectra are equal.
 
     Raises:
-        AstError: for different shapes or complex input.
+        AstError: for different shapes, complex input or a floor that is not above 0.
 
     Source: Gray and Markel, "Distance measures for speech processing" (1976), the log spectral deviation.
     """
     check_shapes(estimate=estimate, truth=truth)
     if estimate.is_complex() or truth.is_complex():
         raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
+    if not floor > 0:
+        raise AstError(f"floor: found {floor}, accepted is above 0")
     difference = (20 / math.log(10)) * ((estimate + floor).log() - (truth + floor).log())
-    # The root's slope is infinite at 0: an offset of (0.001 dB)² keeps the gradient of an exact frame at 0.
-    return (difference.square().mean(dim=-1) + 1e-6).sqrt().mean() - 1e-3
+    # The norm's gradient is 0 at 0, where that of a root of a mean would be NaN.
+    return torch.linalg.vector_norm(difference, dim=-1).mean() / math.sqrt(difference.shape[-1])
 
 
 @full_precision
