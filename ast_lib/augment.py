@@ -1,7 +1,8 @@
 """Random changes to what the content encoder hears and to what the decoder is shown.
 
-Chapter: ``notebooks/11_training.md``. Equalisation hides part of the timbre from the content encoder; a corrupted
-context keeps the decoder from copying its past, so that it also works when the past is its own (free-running).
+Chapters: ``notebooks/11_training.md``, ``notebooks/10_decoder.md`` (the context). Equalisation hides part of the
+timbre from the content encoder; a corrupted context keeps the decoder from copying its past, so that it also works when
+the past is its own (free-running).
 """
 
 import dataclasses

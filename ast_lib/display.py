@@ -1,6 +1,6 @@
 """What chapters show: the source of a function, spectrograms with shared axes, sounds as files.
 
-Chapters: all; the grid of sounds is chapter 15's.
+Chapters: all; the grid of sounds is for ``notebooks/15_listening.md``.
 """
 
 import html

@@ -1,8 +1,12 @@
 """The chapters and the code point at each other: every file, chapter and equation that one names is there."""
 
+import ast
+import collections
 import re
 
 import pytest
+
+from chapter_dependencies import plain_python
 
 CODE = "Code explained here."
 
@@ -10,6 +14,11 @@ CODE = "Code explained here."
 @pytest.fixture(scope="module")
 def chapters(root):
     return {path.stem: path.read_text(encoding="utf-8") for path in sorted((root / "notebooks").glob("[0-9]*.md"))}
+
+
+@pytest.fixture(scope="module")
+def pages(root):
+    return [path.read_text(encoding="utf-8") for path in sorted((root / "book").glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -68,4 +77,119 @@ def test_exercises_come_in_threes_with_solutions(chapters):
     for name, text in chapters.items():
         exercises = re.findall(r"```+{exercise}\n:label: ([\w-]+)", text)
         solutions = re.findall(r"```+{solution} ([\w-]+)", text)
-        assert len(exercises) >= 3 and sorted(exercises) == sorted(solutions), name
+        assert len(exercises) == 3 and sorted(exercises) == sorted(solutions), name
+
+def test_every_file_that_a_chapter_explains_names_it_back(root, chapters, library):
+    for name, text in chapters.items():
+        explained = re.search(rf"\*\*{re.escape(CODE)}\*\*(.*?)\n\n", text, flags=re.DOTALL)[1]
+        paths = [path for path in re.findall(r"`(ast_lib/[\w/.]+)`", explained) if path.endswith(".py")]
+        assert [path for path in paths if f"notebooks/{name}.md" not in library[path]] == [], name
+
+
+def definitions(tree):
+    """Name and node of every function and class of a module, and of the methods of its classes."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef):
+                    yield inner.name, inner
+
+
+def names_in(tree):
+    """Every identifier that a piece of Python mentions."""
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "name", "asname"):
+            value = getattr(node, field, None)
+            if isinstance(value, str) and not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield from value.split(".")
+
+
+def test_every_public_function_is_reached_from_a_chapter(root, chapters, library):
+    """By name: from the code and the backticks of the chapters, through whatever of the library those mention.
+
+    ``python -m ast_lib`` in a chapter reaches the command.
+    """
+    trees = {path: ast.parse(text) for path, text in library.items()}
+    bodies, reached = collections.defaultdict(set), set()
+    for tree in trees.values():
+        for name, node in definitions(tree):
+            # A class is not its methods: each of them is reached by its own name.
+            parts = [part for part in node.body if not isinstance(part, ast.FunctionDef)] + node.decorator_list
+            parts = parts if isinstance(node, ast.ClassDef) else [node]
+            bodies[name] |= {found for part in parts for found in names_in(part)}
+            if isinstance(node, ast.ClassDef):
+                special = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name[:2] == "__"]
+                bodies[name] |= {found for part in special for found in names_in(part)} | {"forward"}
+    for text in chapters.values():
+        for cell in re.findall(r"```{code-cell} ipython3\n(?:---\n.*?\n---\n|:.*?\n)*(.*?)```", text, flags=re.DOTALL):
+            reached |= set(names_in(ast.parse(plain_python(cell))))
+        reached |= {word for quoted in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", quoted)}
+        reached |= {"main", "parser"} if "python -m ast_lib" in text else set()
+    waiting = list(reached)
+    while waiting:
+        fresh = bodies.get(waiting.pop(), set()) - reached
+        reached |= fresh
+        waiting += fresh
+    public = [
+        f"{path}: {name}"
+        for path, tree in trees.items()
+        for name, _ in definitions(tree)
+        if not name.startswith("_") and name not in reached
+    ]
+    assert not public, f"no chapter reaches {sorted(public)}"
+
+
+def test_every_chapter_has_the_parts_of_a_chapter(chapters):
+    """Objectives, prerequisites, a picture, something checked, something to change, a summary before the exercises."""
+    plumbing = {"profile", "variants", "output", "weights", "name", "resume", "published_weights"}
+    for name, text in chapters.items():
+        cells = re.findall(r"```{code-cell} ipython3\n(.*?)```", text, flags=re.DOTALL)
+        parameters = set(re.findall(r"^(\w+) = ", cells[0], flags=re.MULTILINE))
+        assert "**Objectives.**" in text and "**Prerequisites.**" in text, name
+        assert any("    alt: " in cell for cell in cells), f"{name}: no figure"
+        assert "```{math}" not in text or any("assert" in cell for cell in cells), f"{name}: nothing is checked"
+        assert parameters - plumbing, f"{name}: no parameter to experiment with"
+        assert 0 < text.find("\n## Summary\n") < text.find("```{exercise}"), f"{name}: no summary before the exercises"
+
+
+def test_every_source_is_in_the_bibliography_and_cited(root, chapters, pages):
+    keys = re.findall(r"^@\w+\{([^,]+),", (root / "book" / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    lists = [found for text in [*chapters.values(), *pages] for found in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text)]
+    cited = {key.strip() for found in lists for key in found.split(",")}
+    assert len(keys) == len(set(keys))
+    assert sorted(set(keys) ^ cited) == []
+
+
+def test_every_chapter_is_a_page(root, chapters):
+    from build_site import pages
+
+    listed = [page.removeprefix("notebooks/") for page in pages((root / "_toc.yml").read_text()) if "notebooks/" in page]
+    assert listed == sorted(chapters)
+
+
+def test_every_term_of_the_glossary_is_in_order_and_says_where_to_read_on(root):
+    text = (root / "book" / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^([^\s#`].*)\n  \S", text, flags=re.MULTILINE)
+    assert len(terms) > 30 and terms == sorted(terms, key=str.lower)
+
+
+def test_the_published_table_stands_once(root, chapters, pages):
+    """Chapters read it from its file, so that no page can hold another number."""
+    table = (root / "results" / "table1_published.csv").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 17
+    texts = {**chapters, **dict(enumerate(pages))}
+    assert [name for name, text in texts.items() if re.search(r"1\.7578|1\.8257|141\.1462|210\.5134", text)] == []
+
+
+def test_widgets_are_live_in_jupyter_and_true_on_the_page(chapters):
+    """A cell that makes a widget shows nothing on the page; the cell before it draws the widget's first state."""
+    found = 0
+    for name, text in chapters.items():
+        cells = re.findall(r"```{code-cell} ipython3\n(.*?)```", text, flags=re.DOTALL)
+        for before, cell in zip(cells, cells[1:], strict=False):
+            for function in re.findall(r"ipywidgets\.interact\((\w+)", cell):
+                found += 1
+                assert ":tags: [remove-output]" in cell, name
+                assert f"\n{function}()\n" in before and "    alt: " in before, name
+    assert found

@@ -1,7 +1,7 @@
 """Build the static site from executed chapters and prose pages: ``python tools/build_site.py [--profile quick]``.
 
 ``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` (for links to the
-code) and the executed notebooks of the profile; Jupyter Book makes ``build/<profile>/html`` of it, execution off,
+code), the files that pages include and the executed notebooks of the profile; Jupyter Book makes ``build/<profile>/html`` of it, execution off,
 warnings as errors. A page finds its audio at ``../audio/NAME``, which is true of the executed notebook in Jupyter as
 well as of the site. Nothing is done when the content of all these files is that of the last successful build.
 """
@@ -18,6 +18,7 @@ import yaml
 
 from chapter_dependencies import ROOT, BuildError, file_digest
 
+FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
 ASSEMBLED = ("book", "ast_lib")
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 
@@ -38,7 +39,7 @@ def pages(toc: str) -> list[str]:
 
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
-    files = [root / "_config.yml", root / "_toc.yml", root / "requirements.lock", pathlib.Path(__file__)]
+    files = [*(root / name for name in FILES), root / "requirements.lock", pathlib.Path(__file__)]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
         files += sorted(p for p in folder.rglob("*") if p.is_file() and not any(x[0] in "._" for x in p.parts[-2:-1]))
     kept = (path for path in files if path.is_file() and path.name[0] != "." and "failed" not in path.suffixes)
@@ -53,8 +54,9 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
     """
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(root / name, site)
+    for name in FILES:
+        if (root / name).is_file():
+            shutil.copy(root / name, site)
     for name in ASSEMBLED:
         if (root / name).is_dir():
             shutil.copytree(root / name, site / name, ignore=IGNORED)
