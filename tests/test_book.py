@@ -175,3 +175,61 @@ def test_every_page_has_one_title_a_language_and_no_level_of_heading_left_out(pa
                 yield f"goes from heading level {above} to {below}"
 
     assert faults(pages, book, check) == []
+
+
+def test_every_page_can_be_read_on_a_phone_in_the_dark_and_searched(pages, book):
+    def check(page):
+        if page.soup.find("article") is None:  # the redirection to the first page, the search
+            return
+        viewport = page.soup.find("meta", attrs={"name": "viewport"})
+        if viewport is None or "width=device-width" not in viewport["content"]:
+            yield "has no viewport of the device's width"
+        if not page.soup.select("button.theme-switch-button"):
+            yield "has no switch to dark mode"
+        if not page.soup.select("button.search-button, button.search-button__button, form.bd-search"):
+            yield "has no search"
+        sheets = [page.target(tag["href"]).name for tag in page.soup.find_all("link", rel="stylesheet")]
+        if "custom.css" not in sheets:
+            yield "lacks the style sheet for phones, the dark and paper"
+
+    assert faults(pages, book, check) == []
+
+
+def test_the_search_index_knows_the_chapters(book, root):
+    index = (book / "searchindex.js").read_text(encoding="utf-8")
+    assert (book / "search.html").is_file()
+    for word in ("prototyp", "silenc", "violin", "adversari"):  # stems, as the index has them
+        assert f'"{word}"' in index or f"{word}:" in index, word
+    assert all(f"notebooks/{path.stem}" in index for path in (root / "notebooks").glob("[0-9]*.md"))
+
+
+def test_wide_things_scroll_in_their_box_and_are_whole_on_paper(book):
+    sheet = (book / "_static" / "custom.css").read_text(encoding="utf-8")
+    screen, paper = sheet.split("@media print", 1)
+    for name in ("table", "div.math"):
+        rule = re.search(rf"^\.bd-article {re.escape(name)} {{(.*?)}}", screen, flags=re.DOTALL | re.MULTILINE)
+        assert rule and "overflow-x: auto" in rule[1], name
+        rule = re.search(rf"\.bd-article {re.escape(name)} {{(.*?)}}", paper, flags=re.DOTALL)
+        assert rule and "overflow: visible" in rule[1], name
+    assert re.search(r"\.bd-article pre {[^}]*white-space: pre-wrap", paper)
+
+
+def test_no_page_shows_what_stands_for_a_widget(pages, book):
+    """A widget needs scripts from a network: a page shows the picture of its first state, not its name."""
+
+    def check(page):
+        if page.soup.find("script", type="application/vnd.jupyter.widget-view+json"):
+            yield "holds a widget without its scripts"
+        if re.search(r"interactive\(children|\b(HBox|VBox|Output)\(", page.soup.get_text()):
+            yield "shows a widget's text"
+
+    assert faults(pages, book, check) == []
+
+
+def test_chapters_link_to_the_code_that_they_explain(pages, root):
+    for page in pages.values():
+        if page.path.parent.name == "notebooks":
+            text = (root / "notebooks" / page.path.name).with_suffix(".md").read_text(encoding="utf-8")
+            wanted = {pathlib.Path(name).name for name in re.findall(r"\]\(\.\./(ast_lib/[\w/]+\.py)\)", text)}
+            links = {page.target(tag["href"]) for tag in page.soup.select("a.download[href]")}
+            assert wanted <= {path.name for path in links if path.is_file()}, page.path.name

@@ -79,6 +79,7 @@ def test_exercises_come_in_threes_with_solutions(chapters):
         solutions = re.findall(r"```+{solution} ([\w-]+)", text)
         assert len(exercises) == 3 and sorted(exercises) == sorted(solutions), name
 
+
 def test_every_file_that_a_chapter_explains_names_it_back(root, chapters, library):
     for name, text in chapters.items():
         explained = re.search(rf"\*\*{re.escape(CODE)}\*\*(.*?)\n\n", text, flags=re.DOTALL)[1]
