@@ -20,7 +20,11 @@ MFCCS = 13
 
 
 def mfcc_means(clips: Sequence[Clip]) -> np.ndarray:
-    """Mean over time of 13 MFCCs (librosa's defaults) of each clip at 22,050 Hz and RMS 0.07: ``(clips, 13)``."""
+    """Mean over time of 13 MFCCs (librosa's defaults, equation ``mfcc-level``) of each clip at 22,050 Hz and RMS 0.07.
+
+    Returns:
+        ``(clips, 13)``.
+    """
     rows = [librosa.feature.mfcc(y=load_clip(clip), sr=SAMPLE_RATE, n_mfcc=MFCCS).mean(axis=1) for clip in clips]
     return np.array(rows).reshape(len(clips), MFCCS)
 

@@ -96,7 +96,7 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
 
 
 def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale one signal ``(samples,)`` to a root mean square; silence (below -100 dB) stays as it is."""
+    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); silence (below -100 dB) stays."""
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
     return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
 
