@@ -1,7 +1,7 @@
 """The audit of a dataset: whether sources of one instrument are alike in loudness and timbre.
 
-Chapter: ``notebooks/16_your_own.md``. A class whose sources differ teaches the style encoder the source, not the
-instrument.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A class whose sources differ teaches
+the style encoder the source, not the instrument.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """The manifest: one line per clip, the same for recordings and for rendered audio.
 
-Chapter: ``notebooks/16_your_own.md``. A manifest is a text file of JSON lines (``pandas.read_json(path, lines=True)``
-reads it too) whose keys are the fields of :class:`Clip`. It names audio, it does not copy it.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A manifest is a text file of
+JSON lines (``pandas.read_json(path, lines=True)`` reads it too) whose keys are the fields of :class:`Clip`. It names
+audio, it does not copy it.
 """
 
 import dataclasses
