@@ -1,4 +1,7 @@
-"""The command line: ``python -m ast_lib transfer INPUT --to violin -o OUTPUT.wav``."""
+"""The command line: ``python -m ast_lib transfer INPUT --to violin -o OUTPUT.wav``.
+
+Chapter: ``notebooks/16_your_own.md``.
+"""
 
 import argparse
 import sys
