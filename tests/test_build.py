@@ -391,6 +391,9 @@ INTRO = """# Intro
 
 See {doc}`../notebooks/02_dataset`, [the code](../ast_lib/a.py), {cite}`vaswani2017attention`.
 
+```{include} ../CHANGELOG.md
+```
+
 $$ x $$ (x)
 
 ```{bibliography}
@@ -407,6 +410,7 @@ def site(build, repository, root):
     shutil.copy(root / "book" / "references.bib", repository / "book")
     shutil.copytree(root / "book" / "_static", repository / "book" / "_static")
     (repository / "book" / "intro.md").write_text(INTRO)
+    (repository / "CHANGELOG.md").write_text("The first of all changes.\n")
     (repository / "build/quick/audio").mkdir(parents=True)
     (repository / "build/quick/audio/a.ogg").write_bytes(b"OggS")
     build()
@@ -421,8 +425,13 @@ def test_the_site_is_built_once_and_again_after_a_change(site, capsys):
     assert (html / "_static" / "custom.css").is_file() and (html / "_static/mathjax/tex-chtml.js").is_file()
     assert "../_static/mathjax/tex-chtml.js" in (html / "book" / "intro.html").read_text()
     assert "output 0" in (html / "notebooks" / "02_dataset.html").read_text()
+    assert "The first of all changes." in (html / "book" / "intro.html").read_text()
     build_site.main(["--root", str(site)])
     assert capsys.readouterr().out.splitlines()[0] == "site: up to date"
+    (site / "CHANGELOG.md").write_text("The second of all changes.\n")
+    build_site.main(["--root", str(site)])
+    assert capsys.readouterr().out.startswith("site: built again, because CHANGELOG.md changed")
+    assert "The second of all changes." in (html / "book" / "intro.html").read_text()
     # A warning is an error, says what changed, and leaves the site that there was.
     (site / "book" / "intro.md").write_text("# Intro\n\n{cite}`nobody1900nothing`\n")
     assert build_site.main(["--root", str(site)]) == 1
