@@ -152,6 +152,8 @@ def test_every_chapter_has_the_parts_of_a_chapter(chapters):
         assert "```{math}" not in text or any("assert" in cell for cell in cells), f"{name}: nothing is checked"
         assert parameters - plumbing, f"{name}: no parameter to experiment with"
         assert 0 < text.find("\n## Summary\n") < text.find("```{exercise}"), f"{name}: no summary before the exercises"
+        experiment = text[text.rfind("```{exercise}") : text.rfind("```{solution}")]
+        assert re.search(r"\b[Rr]un\b|make chapter", experiment), f"{name}: the last exercise is not an experiment"
 
 
 def test_every_source_is_in_the_bibliography_and_cited(root, chapters, pages):
