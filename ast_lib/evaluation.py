@@ -22,7 +22,7 @@ from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.model import TransferModel
 from ast_lib.representation import refine_phase
-from ast_lib.transfer import class_style, synthesise, transfer_batch
+from ast_lib.transfer import class_style, clip_styles, synthesise, transfer_batch
 
 UNITS = {
     "lsd": "dB",
@@ -250,12 +250,6 @@ def one_shot(
         }
         tables.append(score(systems, unseen, target, ("lsd",)).assign(task=task))
     return pd.concat(tables, ignore_index=True)
-
-
-@torch.inference_mode()
-def clip_styles(model: TransferModel, audio: Tensor) -> Tensor:
-    """``z_style`` of clips ``(B, samples)`` at RMS 0.07: ``(B, style_size)``."""
-    return model.encode_style(model.representation(audio)).float()
 
 
 # --- Table 1 of the paper --------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor
 
 
 @torch.inference_mode()
+def clip_styles(model: TransferModel, audio: Tensor) -> Tensor:
+    """``z_style`` of clips ``(B, samples)`` at RMS 0.07: ``(B, style_size)``."""
+    return model.encode_style(model.representation(audio)).float()
+
+
 def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> Tensor:
     """One-shot style: ``z_style`` of any clip, instead of the mean over a class, ``(1, style_size)``.
 
@@ -49,7 +54,7 @@ def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> T
     seconds = len(clip) / model.config.representation.sample_rate
     if seconds < SHORTEST_STYLE:
         raise AstError(f"{name}: found {seconds:.2f} s, accepted as a style is {SHORTEST_STYLE:g} s or more")
-    return model.encode_style(model.representation(torch.from_numpy(normalise_rms(clip))[None]))
+    return clip_styles(model, torch.from_numpy(normalise_rms(clip))[None])
 
 
 def check_choice(to: str | None, style: object, phase: str) -> None:
