@@ -20,6 +20,7 @@ from ast_lib.augment import equalise
 from ast_lib.config import override, preset
 from ast_lib.curriculum import learning_rate_factor, loss_weights
 from ast_lib.data import stack_audio
+from ast_lib.decoder import Prediction
 from ast_lib.errors import AstError
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.objective import total_loss
@@ -325,8 +326,7 @@ def test_the_decoder_is_asked_for_its_own_clip(dataset):
 
     def exact(context, keep, content, style):
         advance = batch.features.advance
-        truth = run.model.normalise(batch.features.stft_magnitude)
-        return type("P", (), {"magnitude": truth, "cosine": advance.real, "sine": advance.imag})()
+        return Prediction(run.model.normalise(batch.features.stft_magnitude), advance.real, advance.imag)
 
     prediction.forward = exact
     run.model.decoder = prediction
@@ -449,7 +449,7 @@ def test_validation_compares_with_the_true_target(dataset, monkeypatch):
 def test_a_loss_that_is_not_finite_is_named_and_nothing_is_learnt_from_it(dataset, monkeypatch, value):
     run = trainer(dataset)
     before = {name: weights(getattr(run, name)) for name in ("model", "discriminator", "average")}
-    monkeypatch.setattr(objective, "hsic_biased", lambda style, content: style.sum() * value)
+    monkeypatch.setitem(objective.HSIC, "biased", lambda style, content: style.sum() * value)
     with pytest.raises(AstError, match=rf"training: the loss hsic is -?{value} at step 0"):
         run.train_step(run.batch(0))
     assert not any(differs(before[name], getattr(run, name)) for name in before)

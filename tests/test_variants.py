@@ -129,7 +129,7 @@ def test_it_trains_decodes_and_reloads(dataset, name, tmp_path):
 def test_evaluation_takes_the_papers_way_too(dataset):
     run = trainer(dataset, SMALL_PAPER)
     run.update_prototypes()
-    systems = outputs(run.average, "paper", run.validation_clips, "piano", "violin")
+    systems = outputs(run.average, "paper", dataset.held_out("validation"), "piano", "violin")
     assert set(systems) >= {"paper", "paper_predicted_phase", "paper_teacher_forced"}
     assert all(
         torch.isfinite(audio).all() and audio.shape == systems["source_copy"].shape for audio in systems.values()
@@ -305,6 +305,9 @@ def test_a_style_of_a_voice_is_one_vector_for_all_its_clips(kind):
     message = f"style of a clip: found model.style_encoder={kind}.*accepted is transformer"
     with pytest.raises(AstError, match=message):
         model.encode_style(features)
+    with pytest.raises(AstError, match=message):
+        transfer(model, tone(0.3), style=tone(0.6))
+    assert transfer(model, tone(0.3), "violin", "predicted").any()
 
 
 # --- Discriminators and what is asked of the encoders
