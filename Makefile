@@ -16,13 +16,14 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/.ast-companion-installed
 endif
 
-.PHONY: help book test lint format chapter publish serve clean environment fluidsynth
+.PHONY: help book test lint format chapter bench publish serve clean environment fluidsynth
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make book [PROFILE=quick]        environment, executed chapters and the site in build/PROFILE/html'
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
+	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 20 minutes)'
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
 	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'
@@ -45,6 +46,9 @@ format: environment
 
 chapter: fluidsynth
 	$(PYTHON) tools/execute_chapter.py --profile $(PROFILE) $(PARAMS) $(CHAPTER)
+
+bench: fluidsynth
+	$(PYTHON) -m benchmarks $(ARGS)
 
 publish: environment
 	@mkdir -p results
