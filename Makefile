@@ -16,7 +16,7 @@ PYTHON := .venv/bin/python
 ENVIRONMENT := .venv/.ast-companion-installed
 endif
 
-.PHONY: help book test lint format chapter student publish serve clean environment fluidsynth
+.PHONY: help book test lint format chapter student bench publish serve clean environment fluidsynth
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
 	@echo 'make student                     the chapters without solutions, for a class, in build/student'
+	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 20 minutes)'
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
 	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'
@@ -49,6 +50,9 @@ chapter: fluidsynth
 
 student: environment
 	$(PYTHON) tools/student_notebooks.py $(CHAPTER)
+
+bench: fluidsynth
+	$(PYTHON) -m benchmarks $(ARGS)
 
 publish: environment
 	@mkdir -p results

@@ -2,7 +2,8 @@
 
 Chapters: ``notebooks/11_training.md``, ``notebooks/10_decoder.md`` (the context). Equalisation hides part of the
 timbre from the content encoder; a corrupted context keeps the decoder from copying its past, so that it also works when
-the past is its own (free-running).
+the past is its own (free-running). Chance belongs
+to a clip's place in the global batch (``part``), so that it is the same for any number of processes.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_lib.config import RepresentationConfig, TrainingConfig
+from ast_lib.processes import ALONE, Part
 from ast_lib.representation import Features
 
 LOWEST = 32.703  # Hz, the first bin of the CQT
@@ -23,6 +25,7 @@ def equalise(
     decibels: float,
     generator: torch.Generator,
     slots: int | None = None,
+    part: Part = ALONE,
 ) -> Features:
     """A random smooth equalisation of each clip: ten gains from C1 to the Nyquist frequency, interpolated.
 
@@ -35,14 +38,17 @@ def equalise(
         generator: on the CPU, whatever the device of the features.
         slots: when given, clips ``i`` and ``i + slots`` share a curve, half of the slots keep the curve 0, and each
             clip keeps its energy: another voice of the same instrument, not another loudness.
+        part: which clips of the global batch these are.
     """
     if decibels == 0:
         return features
     clips, device = len(features.stft_magnitude), features.stft_magnitude.device
-    gains = decibels * torch.randn(slots or clips, 1, 10, generator=generator)
-    if slots is not None:
+    if slots is None:
+        gains = decibels * part.draw(torch.randn, clips, 1, 10, generator=generator)
+    else:
+        gains = decibels * torch.randn(slots, 1, 10, generator=generator)
         gains *= torch.rand(slots, 1, 1, generator=generator) < 0.5
-        gains = gains.repeat(-(-clips // slots), 1, 1)[:clips]
+        gains = part.own(gains[torch.arange(clips * part.count) % slots])
     # Positions count bins of the CQT, whose grid goes on above its highest octave.
     frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
     position = torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
@@ -64,7 +70,11 @@ def equalise(
 
 
 def change_gain(
-    features: Features, shape: RepresentationConfig, decibels: float, generator: torch.Generator
+    features: Features,
+    shape: RepresentationConfig,
+    decibels: float,
+    generator: torch.Generator,
+    part: Part = ALONE,
 ) -> Features:
     """A random slow change of each clip's loudness: gains of ``decibels`` deviation every half second, interpolated.
 
@@ -75,15 +85,19 @@ def change_gain(
         return features
     clips, sections, frames = features.stft_magnitude.shape[:3]
     knots = 2 + round(sections * frames * shape.hop / shape.sample_rate / 0.5)
-    gains = decibels * torch.randn(clips, 1, knots, generator=generator).to(features.stft_magnitude.device)
-    curve = F.interpolate(gains, sections * frames, mode="linear", align_corners=True)
+    gains = decibels * part.draw(torch.randn, clips, 1, knots, generator=generator)
+    curve = F.interpolate(
+        gains.to(features.stft_magnitude.device), sections * frames, mode="linear", align_corners=True
+    )
     factor = (10 ** (shape.compression / 20 * curve)).view(clips, sections, frames, 1)
     return dataclasses.replace(
         features, stft_magnitude=features.stft_magnitude * factor, cqt_magnitude=features.cqt_magnitude * factor
     )
 
 
-def record_in_room(audio: Tensor, sample_rate: int, share: float, generator: torch.Generator) -> Tensor:
+def record_in_room(
+    audio: Tensor, sample_rate: int, share: float, generator: torch.Generator, part: Part = ALONE
+) -> Tensor:
     """Some clips as if recorded in a random room: reverberation (decay of 60 dB in 0.2 to 1.2 s) and a floor of noise.
 
     Args:
@@ -91,30 +105,30 @@ def record_in_room(audio: Tensor, sample_rate: int, share: float, generator: tor
         sample_rate: Hz.
         share: probability of each clip to be changed.
         generator: on the CPU, whatever the device of the audio.
+        part: which clips of the global batch these are.
 
     Returns:
         ``(B, samples)``, each clip at the root mean square it had.
     """
     clips, samples = audio.shape
-    uniform = torch.rand(clips, 4, generator=generator)
+    uniform = part.draw(torch.rand, clips, 4, generator=generator)
     decay, wet = 0.2 + uniform[:, 1] ** 2, 0.3 * uniform[:, 2]
     noise_level = 10 ** (-(25 + 45 * uniform[:, 3]) / 20)  # 25 to 70 dB below the signal
     time = torch.arange(int(1.2 * sample_rate)) / sample_rate
-    response = torch.randn(clips, len(time), generator=generator) * 10 ** (-3 * time / decay[:, None])
+    response = part.draw(torch.randn, clips, len(time), generator=generator) * 10 ** (-3 * time / decay[:, None])
     response = wet[:, None] * response / response.norm(dim=1, keepdim=True)
     response[:, 0] += 1
     length = samples + len(time)
     spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(response.to(audio), length)
     changed = torch.fft.irfft(spectrum, length)[:, :samples]
     level = audio.square().mean(dim=1, keepdim=True).sqrt()
-    noise = torch.randn(clips, samples, generator=generator).to(audio)
-    changed = changed + noise_level[:, None].to(audio) * level * noise
+    changed = changed + noise_level[:, None].to(audio) * level * part.noise(audio, generator)
     changed = changed * (level / changed.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-8))
     return torch.where((uniform[:, :1] < share).to(audio.device), changed, audio)
 
 
 def corrupt_context(
-    truth: Tensor, own: Tensor, training: TrainingConfig, generator: torch.Generator
+    truth: Tensor, own: Tensor, training: TrainingConfig, generator: torch.Generator, part: Part = ALONE
 ) -> tuple[Tensor, Tensor]:
     """The decoder's context in training: part truth with noise, part its own prediction, part nothing.
 
@@ -122,13 +136,14 @@ def corrupt_context(
         truth, own: normalised magnitudes ``(B, S, T, F)``; ``own`` was predicted without any context.
         training: ``context_own``, ``context_noise``, ``context_drop``, ``context_null``.
         generator: on the CPU, whatever the device of the tensors.
+        part: which clips of the global batch these are.
 
     Returns:
         context ``(B, S, T, F)`` and ``keep``, bool ``(B, S)``, false where the null token takes its place.
     """
     clips, sections = truth.shape[:2]
-    uniform = torch.rand(clips, sections + 2, generator=generator).to(truth.device)
-    noise = torch.randn(truth.shape, generator=generator).to(truth.device)
+    uniform = part.draw(torch.rand, clips, sections + 2, generator=generator).to(truth.device)
+    noise = part.noise(truth, generator)
     is_own = uniform[:, 0] < training.context_own
     context = torch.where(is_own[:, None, None, None], own, truth + training.context_noise * noise)
     keep = (uniform[:, 2:] >= training.context_drop) & (uniform[:, 1:2] >= training.context_null)

@@ -3,9 +3,14 @@
 Chapter: ``notebooks/11_training.md``. A safetensors file holds numbers and text only: loading it never runs code.
 """
 
+import datetime
+import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
+import platform
+import subprocess
 
 import safetensors
 import safetensors.torch
@@ -15,9 +20,50 @@ from ast_lib import config as configuration
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.model import TransferModel
+from ast_lib.synth import soundfont_path
 
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
+PACKAGES = ("torch", "lightning-fabric", "numpy", "pyfluidsynth")  # whose versions can change what is learnt
+
+
+def provenance(config: configuration.Config, steps: int, seconds: float, device: torch.device, processes: int) -> dict:
+    """Where weights come from, for :func:`save_weights`.
+
+    Args:
+        config: of the run.
+        steps, seconds: trained, over all parts of a resumed run.
+        device, processes: that trained them.
+
+    Returns:
+        JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository),
+        ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``, ``profile``,
+        ``seed``, ``steps``, ``training_seconds`` and ``soundfonts``, the SHA-256 of each file by its name.
+
+    Raises:
+        AstError: when a soundfont is missing.
+    """
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
+    return {
+        "commit": commit,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "profile": config.name,
+        "seed": config.training.seed,
+        "steps": steps,
+        "training_seconds": round(seconds),
+        "soundfonts": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+    }
 
 
 def save_weights(

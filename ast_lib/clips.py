@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ast_lib.errors import AstError
+from ast_lib.processes import ALONE, Part
 from ast_lib.scores import KINDS, Notes, Piece
 from ast_lib.synth import SAMPLE_RATE, Synth
 
@@ -188,22 +189,25 @@ class BatchSampler:
             drawn.append((excerpt(piece, self.seconds, rng), instrument))
         return drawn
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step."""
-        voices = np.resize(self.slots, self.batch)
+    def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
+        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step, or of a process's part of it."""
+        voices = part.own(np.resize(self.slots, self.batch))
         audio = [
             render_clip(self.synths[voice // len(self.train)], notes, instrument, self.seconds)
-            for (notes, instrument), voice in zip(self._excerpts(step), voices, strict=True)
+            for (notes, instrument), voice in zip(part.own(self._excerpts(step)), voices, strict=True)
         ]
         return np.stack(audio), voices
 
-    def another_voice(self, step: int, share: float, tuning: float) -> tuple[np.ndarray, np.ndarray]:
+    def another_voice(
+        self, step: int, share: float, tuning: float, part: Part = ALONE
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The clips of one step as another player of the same instrument would record them.
 
         Args:
             step: number of the batch, whose notes these are.
             share: probability that a clip is played on a soundfont drawn at random instead of its own.
             tuning: largest detuning of a clip, semitones.
+            part: which clips of the batch are wanted.
 
         Returns:
             as for a call: audio ``(B, samples)`` and the voices ``(B,)`` that play it.
@@ -213,10 +217,11 @@ class BatchSampler:
         fonts = np.where(
             rng.random(self.batch) < share, rng.integers(len(self.synths), size=self.batch), voices // len(self.train)
         )
-        detuned = rng.uniform(-tuning, tuning, self.batch)
+        detuned = part.own(rng.uniform(-tuning, tuning, self.batch))
+        fonts, voices = part.own(fonts), part.own(voices)
         audio = [
             render_clip(self.synths[font], notes, instrument, self.seconds, cents)
-            for (notes, instrument), font, cents in zip(self._excerpts(step), fonts, detuned, strict=True)
+            for (notes, instrument), font, cents in zip(part.own(self._excerpts(step)), fonts, detuned, strict=True)
         ]
         return np.stack(audio), fonts * len(self.train) + voices % len(self.train)
 

@@ -1,7 +1,9 @@
 """What a training step minimises: the losses of encoders and decoder, their sum, and the discriminator's loss.
 
 Chapter: ``notebooks/11_training.md``. The losses themselves are in :mod:`ast_lib.losses`; their weights over time
-are the curriculum's (:mod:`ast_lib.curriculum`).
+are the curriculum's (:mod:`ast_lib.curriculum`). Where several processes share a batch, what compares clips with each
+other sees those of all of them, and the mean over processes of a loss is that of the global batch
+(:mod:`ast_lib.processes`).
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_
 from ast_lib.losses.phase import phase_advance_loss, wrapped_phase
 from ast_lib.losses.reconstruction import log_spectral, magnitude_l1
 from ast_lib.model import TransferModel
+from ast_lib.processes import ALONE, Part
 from ast_lib.representation import Features
 
 # Losses of each output that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
@@ -48,7 +51,8 @@ class Batch:
     Attributes:
         features: of B clips, the target and what the style encoder hears.
         labels: their voices ``(B,)``.
-        slots: ``(B,)``, numbered from 0; the clips of a slot share voice and timbre, their mean style is the decoder's.
+        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their mean
+            style is the decoder's.
         heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
         frames: of the clips' STFT; the last section may be filled up beyond them.
@@ -63,7 +67,13 @@ class Batch:
 
 
 def generator_losses(
-    config: Config, model: TransferModel, discriminator: nn.Module, batch: Batch, step: int, random: torch.Generator
+    config: Config,
+    model: TransferModel,
+    discriminator: nn.Module,
+    batch: Batch,
+    step: int,
+    random: torch.Generator,
+    part: Part = ALONE,
 ) -> tuple[dict[str, Tensor], Batch, Tensor]:
     """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
 
@@ -73,6 +83,7 @@ def generator_losses(
         batch: the clips.
         step: of the run, for the curriculum.
         random: source of chance of this step.
+        part: which clips of the global batch these are.
 
     Returns:
         the losses by name, scalars: those of :data:`RECONSTRUCTION`, ``contrastive``, ``margin``, ``hsic``,
@@ -81,41 +92,49 @@ def generator_losses(
     training, constants, shape = config.training, config.loss, config.representation
     share = config.phases[phase_at(config.phases, step, training.steps)].back_translation
     if share:
-        batch = back_translate(config, model, batch, share, random)
-    heard = equalise(batch.heard, shape, training.equalisation, random)
-    heard = change_gain(heard, shape, training.gain, random)
+        batch = back_translate(config, model, batch, share, random, part)
+    heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
+    heard = change_gain(heard, shape, training.gain, random, part)
     target = model.target(batch.features, batch.labels)
     content = model.content_encoder(model.encoder_input(heard, batch.heard_labels))
     energy = content.float().square().mean()
     if training.content_noise:
-        content = content + training.content_noise * torch.randn(content.shape, generator=random).to(content)
-    style = batch_style(model, batch)
-    prototypes = class_prototypes(style, batch.labels, len(config.voices))
-    decoder_style = class_prototypes(style, batch.slots, int(batch.slots.max()) + 1)[batch.slots]
+        content = content + training.content_noise * part.noise(content, random).to(content)
+    styles = part.gather(batch_style(model, batch))
+    labels, slots = part.gather(batch.labels), part.gather(batch.slots)
+    prototypes = class_prototypes(styles, labels, len(config.voices))
+    decoder_style = class_prototypes(styles, slots, int(slots.max()) + 1)[batch.slots]
     own = target
     if training.context_own:
         with torch.no_grad():
             nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
             own = model.decoder(target, nothing, content, decoder_style).context.float()
-    context, keep = corrupt_context(target, own, training, random)
+    context, keep = corrupt_context(target, own, training, random, part)
     prediction = model.decoder(context, keep, content, decoder_style)
     content_logits = discriminator.content_logits(content)
-    style_logits = discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
-    classes = torch.arange(len(prototypes), device=batch.labels.device)
+    style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
+    classes = torch.arange(len(prototypes), device=labels.device)
     losses = {
-        **reconstruction_losses(config, model, prediction, target, batch),
+        **reconstruction_losses(config, model, prediction, target, batch, part),
         "content_energy": energy,
-        "contrastive": supervised_info_nce(style, batch.slots, constants.temperature),
+        "contrastive": supervised_info_nce(styles, slots, constants.temperature),
         "margin": MARGIN[constants.margin_form](prototypes, constants.margin, relative=constants.margin_relative),
-        "hsic": HSIC[constants.hsic](style, content.mean(dim=1)),
+        "hsic": HSIC[constants.hsic](styles, part.gather(content.mean(dim=1))),
         "adversarial": AGAINST[constants.encoder_objective](content_logits, batch.heard_labels)
-        + constants.style_help * discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes])),
+        + constants.style_help * discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
     }
     return losses, batch, content.detach()
 
 
 @torch.no_grad()
-def back_translate(config: Config, model: TransferModel, batch: Batch, share: float, random: torch.Generator) -> Batch:
+def back_translate(
+    config: Config,
+    model: TransferModel,
+    batch: Batch,
+    share: float,
+    random: torch.Generator,
+    part: Part = ALONE,
+) -> Batch:
     """A share of the clips heard as the model itself plays them on another instrument; their targets stay the truth.
 
     What the model makes of a piano clip on the violin is an imperfect violin clip whose piano version is known: a pair,
@@ -128,28 +147,33 @@ def back_translate(config: Config, model: TransferModel, batch: Batch, share: fl
         batch: the clips.
         share: probability that a clip is changed.
         random: source of chance of this step.
+        part: which clips of the global batch these are.
     """
-    labels, instruments = batch.heard_labels, len(config.instruments)
-    chosen = torch.rand(len(labels), generator=random) < share
-    chosen = chosen.nonzero()[:, 0].to(labels.device)
+    device, styles = batch.labels.device, part.gather(batch_style(model, batch))
+    labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
+    chosen = part.draw(torch.rand, len(batch.labels), generator=random) < share
+    # A clip whose style is taken: any of another instrument, which a balanced batch always has.
+    instrument = played_by % len(config.instruments)
+    other = (instrument[:, None] != instrument).float()
+    giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(device)
+    chosen = chosen.nonzero()[:, 0].to(device)
     if not len(chosen):
         return batch
-    # A clip whose style is taken: any of another instrument, which a balanced batch always has.
-    other = (labels[:, None] % instruments != labels[chosen] % instruments).float()
-    giver = torch.multinomial(other.T.cpu(), 1, generator=random)[:, 0].to(labels.device)
-    style = class_prototypes(batch_style(model, batch), batch.slots, int(batch.slots.max()) + 1)[batch.slots[giver]]
-    heard = batch.heard.take(chosen)
-    content = model.content_encoder(model.encoder_input(heard, labels[chosen]))
-    target = model.target(heard, labels[chosen])
+    style = class_prototypes(styles, slots, int(slots.max()) + 1)[slots[giver]]
+    heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
+    content = model.content_encoder(model.encoder_input(heard, voices))
+    target = model.target(heard, voices)
     nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-    prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=batch.labels[giver])
-    with torch.autocast(labels.device.type, enabled=False):
+    prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=labels[giver])
+    with torch.autocast(device.type, enabled=False):
         stft = model.to_stft(prediction, batch.frames)
         audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
         level = audio.square().mean(dim=1, keepdim=True).sqrt()
         played = model.representation(audio * (RMS / level.clamp_min(1e-4)))
     return dataclasses.replace(
-        batch, heard=batch.heard.put(chosen, played), heard_labels=labels.index_put((chosen,), batch.labels[giver])
+        batch,
+        heard=batch.heard.put(chosen, played),
+        heard_labels=batch.heard_labels.index_put((chosen,), labels[giver]),
     )
 
 
@@ -161,7 +185,12 @@ def batch_style(model: TransferModel, batch: Batch) -> Tensor:
 
 
 def reconstruction_losses(
-    config: Config, model: TransferModel, prediction: Prediction | ComplexPrediction, target: Tensor, batch: Batch
+    config: Config,
+    model: TransferModel,
+    prediction: Prediction | ComplexPrediction,
+    target: Tensor,
+    batch: Batch,
+    part: Part = ALONE,
 ) -> dict[str, Tensor]:
     """The losses between a prediction and the clips' own spectra, by name.
 
@@ -169,6 +198,7 @@ def reconstruction_losses(
 
     Args:
         target: of :meth:`TransferModel.target`.
+        part: which clips of the global batch these are.
     """
     shape = config.representation
     if shape.output == "complex":
@@ -186,10 +216,13 @@ def reconstruction_losses(
     estimate = model.denormalise(prediction.magnitude.float(), "stft", batch.labels)
     # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
     weight = truth ** (0.5 / shape.compression)
+    total = weight.sum().clamp_min(1e-30)
+    audible = total / part.gather(total[None]).mean()  # a process's clips count by their weight in the global batch
     return {
         "magnitude": magnitude_l1(estimate, truth),
         "log_spectral": spectral_distance(estimate, truth, shape.compression, config.loss.log_spectral),
-        "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight),
+        "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight)
+        * audible,
     }
 
 
@@ -211,20 +244,26 @@ def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
 
 
 def discriminator_loss(
-    config: Config, model: TransferModel, discriminator: nn.Module, batch: Batch, content: Tensor
+    config: Config,
+    model: TransferModel,
+    discriminator: nn.Module,
+    batch: Batch,
+    content: Tensor,
+    part: Part = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy on ``z_content`` and on ``z_style`` with ``z_class``; only the discriminator gets gradients.
 
     Args:
         content: ``z_content`` of the batch, detached.
+        part: which clips of the global batch these are.
     """
     with torch.no_grad():
-        style = batch_style(model, batch)
-        prototypes = class_prototypes(style, batch.labels, len(config.voices))
+        styles, labels = part.gather(batch_style(model, batch)), part.gather(batch.labels)
+        prototypes = class_prototypes(styles, labels, len(config.voices))
     logits = discriminator.content_logits(content)
-    style_logits = discriminator.style_logits(torch.cat([style, prototypes.to(style.dtype)]))
-    classes = torch.arange(len(prototypes), device=batch.labels.device)
+    style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
+    classes = torch.arange(len(prototypes), device=labels.device)
     return (
         discriminator_cross_entropy(logits, batch.heard_labels),
-        discriminator_cross_entropy(style_logits, torch.cat([batch.labels, classes])),
+        discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
     )

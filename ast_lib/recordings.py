@@ -22,6 +22,7 @@ from ast_lib import audio
 from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
 from ast_lib.manifest import SPLITS, Clip, write_manifest
+from ast_lib.processes import ALONE, Part
 from ast_lib.synth import SAMPLE_RATE
 
 SECONDS = 10.0  # of a clip
@@ -404,21 +405,22 @@ class RecordingSampler:
         self.samples, self.batch, self.seed = round(seconds * SAMPLE_RATE), batch, seed
         self._audio: dict[str, np.ndarray] = {}
 
-    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
         """Audio ``(B, samples)`` float32 and classes ``(B,)`` int64 of one step; classes alternate 0, 1, 0, 1, ...
+
+        With ``part``, of the clips that are a process's own; no other is read.
 
         Raises:
             AstError: when a clip's file has become unreadable since the manifest was made.
         """
         rng = np.random.default_rng([self.seed, step])
-        rows, classes = [], []
-        for index in range(self.batch):
-            label = index % len(self.clips)
-            clip = self.clips[label][rng.integers(len(self.clips[label]))]
+        classes = np.arange(self.batch, dtype=np.int64) % len(self.clips)
+        drawn = [(self.clips[label][rng.integers(len(self.clips[label]))], rng.random()) for label in classes]
+        rows = []
+        for clip, place in part.own(drawn):
             if clip.id not in self._audio:
                 self._audio[clip.id] = load_clip(clip)
             signal = self._audio[clip.id]
-            start = rng.integers(len(signal) - self.samples + 1)
+            start = int(place * (len(signal) - self.samples + 1))
             rows.append(normalise_rms(signal[start : start + self.samples]))
-            classes.append(label)
-        return np.stack(rows), np.array(classes, dtype=np.int64)
+        return np.stack(rows), part.own(classes)

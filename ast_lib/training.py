@@ -2,21 +2,38 @@
 
 Chapter: ``notebooks/11_training.md``. A run is a function of its configuration: batch, augmentation and corruption of
 step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it had never stopped.
+
+One process trains unless a launcher starts more; they share each batch (:mod:`ast_lib.processes`), so that
+``training.batch`` is the global one and the result does not depend on their number, up to rounding. With a script that
+calls :func:`train`, on one machine with four GPUs::
+
+    fabric run --accelerator=cuda --devices=4 train.py
+
+and on two such machines, once on each (``--node_rank`` 0 and 1; the address is the first one's)::
+
+    torchrun --nproc_per_node=4 --nnodes=2 --node_rank=0 --master_addr=10.0.0.1 --master_port=29500 train.py
 """
 
 import concurrent.futures
+import contextlib
 import copy
+import dataclasses
 import io
+import math
 import os
 import pathlib
 import pickle
 import time
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
 from ast_lib import config as configuration
@@ -31,11 +48,20 @@ from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.model import TransferModel
 from ast_lib.objective import Batch, discriminator_loss, generator_losses, total_loss
+from ast_lib.processes import Part, average_gradients, shared_batch_norm
 from ast_lib.representation import Features
 from ast_lib.transfer import class_style, transfer_batch
 
 STATISTICS_STEP = 10**6  # batches from here on are drawn for statistics and prototypes, never trained on
 STATISTICS_BATCHES = 6
+
+
+def launched() -> dict:
+    """``devices`` and ``num_nodes`` for Fabric: what ``torchrun`` or ``fabric run`` started, else one process."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
+    # fabric run hands its own --devices to Fabric, which accepts no second opinion.
+    return {"devices": "auto" if "LT_DEVICES" in os.environ else local, "num_nodes": nodes}
 
 
 class Trainer:
@@ -45,16 +71,31 @@ class Trainer:
         config: the complete configuration.
         dataset: from :func:`ast_lib.data.build_dataset` with the same configuration.
         accelerator: of lightning-fabric: ``auto``, ``cpu``, ``cuda``.
+
+    Raises:
+        AstError: when the batch cannot be shared equally among the processes.
     """
 
     def __init__(self, config: Config, dataset: Dataset | RecordedDataset, accelerator: str = "auto"):
         self.config, self.dataset = config, dataset
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=config.training.precision)
+        self.fabric = Fabric(accelerator=accelerator, precision=config.training.precision, **launched())
+        self.fabric.launch()
+        self.part = Part(self.fabric.global_rank, self.fabric.world_size, self.fabric)
+        if config.training.batch % self.part.count:
+            raise AstError(
+                f"training.batch: found {config.training.batch}, accepted are multiples of {self.part.count}, "
+                "the number of processes"
+            )
         torch.manual_seed(config.training.seed)
         training = config.training
         model = TransferModel(config)
         discriminator = build_discriminator(config)
         model.fit_statistics(*self._statistics_features(model))
+        if self.part.count > 1:
+            model = shared_batch_norm(model, self.fabric.device)
+        # The same everywhere, even if another machine rendered or rounded a little differently.
+        for network in (model, discriminator):
+            network.load_state_dict(self.fabric.broadcast(network.state_dict()))
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         options = {"betas": training.betas, "weight_decay": training.weight_decay}
@@ -67,6 +108,7 @@ class Trainer:
         self.validation_tasks = dataset.validation_tasks()
         self.step = 0
         self.history: list[dict] = []
+        self.folder: pathlib.Path | None = None
 
     def _statistics_features(self, model: TransferModel) -> tuple[Features, Tensor]:
         batches = [self.dataset.sampler(STATISTICS_STEP + i) for i in range(STATISTICS_BATCHES)]
@@ -75,42 +117,60 @@ class Trainer:
 
     @torch.no_grad()
     def batch(self, step: int) -> Batch:
-        """Render batch number ``step`` and compute its features."""
+        """Render this process's clips of batch number ``step`` and compute their features."""
         training, shape, random = self.config.training, self.config.representation, self._random(step, 1)
-        sampler, slots = self.dataset.sampler, len(self.dataset.sampler.slots)
-        clips, labels = self._tensors(*sampler(step))
+        sampler, slots, part = self.dataset.sampler, len(self.dataset.sampler.slots), self.part
+        clips, labels = self._tensors(*sampler(step, part))
         features = heard = self.model.representation(clips)
         heard_labels = labels
         if training.another_voice or training.tuning:
-            clips, heard_labels = self._tensors(*sampler.another_voice(step, training.another_voice, training.tuning))
+            clips, heard_labels = self._tensors(
+                *sampler.another_voice(step, training.another_voice, training.tuning, part)
+            )
         if training.room:
-            clips = record_in_room(clips, shape.sample_rate, training.room, random)
+            clips = record_in_room(clips, shape.sample_rate, training.room, random, part)
         if training.another_voice or training.tuning or training.room:
             heard = self.model.representation(clips)
         if step < STATISTICS_STEP:
-            features = equalise(features, shape, training.timbre, random, slots)
-        order = torch.arange(len(labels), device=labels.device) % slots
-        return Batch(features, labels, order, heard, heard_labels, 1 + clips.shape[-1] // shape.hop)
+            features = equalise(features, shape, training.timbre, random, slots, part)
+        (slot,) = self._tensors(part.own(np.arange(training.batch) % slots))
+        return Batch(features, labels, slot, heard, heard_labels, 1 + clips.shape[-1] // shape.hop)
 
     def _tensors(self, *arrays: np.ndarray) -> tuple[Tensor, ...]:
-        return self.fabric.to_device(tuple(torch.from_numpy(array) for array in arrays))
+        tensors = [torch.from_numpy(array) for array in arrays]
+        if self.fabric.device.type == "cuda":  # from pinned memory the copy waits for nothing
+            tensors = [tensor.pin_memory() for tensor in tensors]
+        return self.fabric.to_device(tuple(tensors))
 
     def _random(self, step: int, use: int = 0) -> torch.Generator:
         """The source of chance of one step, the same in a resumed run."""
         return torch.Generator().manual_seed((2 * self.config.training.seed + use) * 10**8 + step)
 
+    def _computing(self) -> contextlib.AbstractContextManager:
+        """The precision and, for bfloat16 on the CPU, the attention kernel that takes a tenth off a step."""
+        context = contextlib.ExitStack()
+        context.enter_context(self.fabric.autocast())
+        # PyTorch's own choice is a fifth faster for float32 and a fifth slower for bfloat16 (benchmarks/attention.py).
+        if self.fabric.device.type == "cpu" and self.config.training.precision == "bf16-mixed":
+            context.enter_context(sdpa_kernel(SDPBackend.MATH))
+        return context
+
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
         """:func:`ast_lib.objective.generator_losses` of this run at a step."""
-        with self.fabric.autocast():
-            return generator_losses(self.config, self.model, self.discriminator, batch, step, self._random(step))
+        # Of the dropout, the one kind of chance that differs with the number of processes.
+        torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
+        with self._computing():
+            return generator_losses(
+                self.config, self.model, self.discriminator, batch, step, self._random(step), self.part
+            )
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
 
-        With ``training.alternate`` only one of the two.
+        With ``training.alternate`` the losses are those of all networks but one network only learns.
 
         Raises:
-            AstError: when a loss is not finite, naming it.
+            AstError: when a loss or its gradient is not finite, naming it; the batch is saved first (:meth:`replay`).
         """
         training = self.config.training
         factor = learning_rate_factor(self.step, training.steps, training.warm_up, training.final_rate)
@@ -119,36 +179,95 @@ class Trainer:
             factor *= plateau_factor(totals, training.validate_every, training.plateau, training.patience)
         self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
         self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
+        generator_learns, discriminator_learns = turns(training.alternate, self.step)
 
-        generator, discriminator = turns(training.alternate, self.step)
-        torch.manual_seed(self._random(self.step).initial_seed())  # of the dropout
-        with torch.set_grad_enabled(generator):
-            losses, batch, content = self.generator_losses(batch, self.step)
-        total = total_loss(self.config, losses, self.step)
-        logged = {name: loss.item() for name, loss in (losses | {"total": total}).items()}
-        for name, value in logged.items():
-            if value != value or abs(value) == float("inf"):
-                raise AstError(f"training: the loss {name} is {value} at step {self.step}")
-        if generator:
-            self.generator_optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(total)
-            logged["gradient_norm"] = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip).item()
+        with torch.set_grad_enabled(generator_learns):
+            losses, heard, content = self.generator_losses(batch, self.step)
+            total = total_loss(self.config, losses, self.step)
+        losses = losses | {"total": total}
+        if generator_learns:
+            losses["gradient_norm"] = self._gradients(self.model, self.generator_optimizer, total, training.clip)
+        logged = self._finite(losses, batch)
+        if generator_learns:
             self.generator_optimizer.step()
-        if discriminator:
-            with self.fabric.autocast():
-                on_content, on_style = discriminator_loss(self.config, self.model, self.discriminator, batch, content)
-            self.discriminator_optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(on_content + on_style)
-            if training.discriminator_clip:
-                nn.utils.clip_grad_norm_(self.discriminator.parameters(), training.discriminator_clip)
+
+        with torch.set_grad_enabled(discriminator_learns), self._computing():
+            on_content, on_style = discriminator_loss(
+                self.config, self.model, self.discriminator, heard, content, self.part
+            )
+        losses = {"discriminator": on_content, "discriminator_style": on_style}
+        if discriminator_learns:
+            losses["discriminator_gradient_norm"] = self._gradients(
+                self.discriminator,
+                self.discriminator_optimizer,
+                on_content + on_style,
+                training.discriminator_clip or math.inf,
+            )
+        logged |= self._finite(losses, batch)
+        if discriminator_learns:
             self.discriminator_optimizer.step()
-            logged["discriminator"] = on_content.item()
 
         with torch.no_grad():
             # The average forgets its start: its decay grows from 1/11 to ``training.average``.
             decay = min(training.average, (self.step + 1) / (self.step + 11))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return logged | {"learning_rate": factor * training.learning_rate}
+
+    def _gradients(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+        """Set the gradients of the global batch, clipped; returns their norm before."""
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        average_gradients(network, self.part)
+        return nn.utils.clip_grad_norm_(network.parameters(), clip)
+
+    def _finite(self, scalars: dict[str, Tensor], batch: Batch) -> dict[str, float]:
+        """Means over the processes, in one transfer from the device; one that is not finite stops the run."""
+        values = torch.stack([scalar.detach().float() for scalar in scalars.values()])
+        numbers = dict(zip(scalars, self.fabric.all_reduce(values, reduce_op="mean").tolist(), strict=True))
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                what = f"the loss {name}"
+                if name.endswith("gradient_norm"):
+                    what = f"the gradient of the loss {self._term_of_bad_gradient(batch, name)}"
+                saved = self._save_batch(batch)
+                raise AstError(f"training: {what} is {value} at step {self.step}" + (f"; see {saved}" if saved else ""))
+        return numbers
+
+    def _term_of_bad_gradient(self, batch: Batch, norm: str) -> str:
+        """The first loss whose gradient is not finite, though every loss is."""
+        if norm.startswith("discriminator"):
+            return "discriminator"
+        losses, *_ = self.generator_losses(batch, self.step)
+        losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
+        parameters, bad = list(self.model.parameters()), []
+        for loss in losses.values():
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            bad.append(sum((~gradient.isfinite()).sum() for gradient in gradients if gradient is not None))
+        counts = self.fabric.all_reduce(torch.stack(bad), reduce_op="sum").tolist()
+        return next((name for name, count in zip(losses, counts, strict=True) if count), "total")
+
+    def _save_batch(self, batch: Batch) -> pathlib.Path | None:
+        """Write what :meth:`replay` needs to ``stopped.pt``: the global batch, the networks and where they were."""
+        gathered = apply_to_collection(dataclasses.asdict(batch), Tensor, self.part.gather)
+        if self.folder is None:
+            return None
+        state = {"seed": self.config.training.seed, "batch": gathered}
+        return self._write(self.folder / "stopped.pt", state, ("model", "discriminator"))
+
+    def replay(self, path: str | os.PathLike) -> dict[str, Tensor]:
+        """The generator's losses at the step that stopped a run, from its ``stopped.pt``, whose networks are taken.
+
+        For one process, whatever number made the file.
+
+        Raises:
+            AstError: when the file is not readable, or belongs to another configuration.
+        """
+        saved = self._read(pathlib.Path(path))
+        for name in ("model", "discriminator"):
+            getattr(self, name).load_state_dict(saved[name])
+        fields = self.fabric.to_device(saved["batch"])
+        fields = {name: Features(**value) if isinstance(value, dict) else value for name, value in fields.items()}
+        return self.generator_losses(Batch(**fields), saved["step"])[0]
 
     @torch.no_grad()
     def update_prototypes(self) -> None:
@@ -160,8 +279,8 @@ class Trainer:
         styles, labels = [], []
         for index in range(STATISTICS_BATCHES):
             batch = self.batch(STATISTICS_STEP + index)
-            styles.append(self.average.encode_style(batch.features, batch.labels))
-            labels.append(batch.labels)
+            styles.append(self.part.gather(self.average.encode_style(batch.features, batch.labels)))
+            labels.append(self.part.gather(batch.labels))
         prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.voices))
         self.average.prototypes.copy_(prototypes)
 
@@ -178,34 +297,35 @@ class Trainer:
             stft = transfer_batch(self.average, heard, class_style(self.average, task.target, len(heard)))
             distance = log_spectral_distance(stft, self.model.representation.spectrogram(truth))
             result[f"lsd_{task.name}"] = distance.mean().item()
-        return result
+        return self.fabric.broadcast(result)
 
     def fit(self, folder: str | os.PathLike | None = None, progress: bool = True) -> TransferModel:
         """Train to the last step and return the averaged model.
 
         Args:
-            folder: where ``state.pt`` (to resume from) and ``history.csv`` are written at every validation; an
-                existing ``state.pt`` of the same configuration is continued.
+            folder: where ``state.pt`` (to resume from) and ``history.csv`` are written at every validation, and
+                ``tensorboard`` is filled; an existing ``state.pt`` of the same configuration is continued. On several
+                machines the first one's.
             progress: show a bar with the time left.
 
         Raises:
-            AstError: a state of another configuration, or a loss that is not finite.
+            AstError: a state of another configuration, or a loss or gradient that is not finite.
         """
         training = self.config.training
-        folder = pathlib.Path(folder) if folder else None
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.resume(folder / "state.pt")
+        self.folder = pathlib.Path(folder) if folder else None
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.resume(self.folder / "state.pt")
         # The clock goes on where a resumed run stopped.
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         # One thread renders the next batch while this one trains: FluidSynth works outside Python's lock.
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with concurrent.futures.ThreadPoolExecutor(1, initializer=self._use_device) as pool, self._events() as events:
             upcoming = pool.submit(self.batch, self.step)
             for step in tqdm(
                 range(self.step, training.steps),
                 initial=self.step,
                 total=training.steps,
-                disable=not progress,
+                disable=not (progress and self.fabric.is_global_zero),
                 desc="training",
                 unit="step",
                 mininterval=5,
@@ -220,29 +340,64 @@ class Trainer:
                 phase = self.config.phases[phase_at(self.config.phases, step, training.steps)].name
                 row = {"step": step, "curriculum": phase, "seconds": time.perf_counter() - start, **row}
                 self.step = step + 1
+                self.history.append(row)
                 if validating:
                     row |= self.validate()
-                self.history.append(row)
-                if validating and folder:
-                    self.save(folder)
+                if events:
+                    events.log_metrics({name: value for name, value in row.items() if name != "curriculum"}, step)
+                if validating and self.folder:
+                    events.save()
+                    self.save(self.folder)
                 if validating and not last:
                     upcoming = pool.submit(self.batch, step + 1)
         return self.average
 
-    def save(self, folder: pathlib.Path) -> None:
+    def _use_device(self) -> None:
+        """A thread starts on the first GPU, whatever its process's own."""
+        if self.fabric.device.type == "cuda":
+            torch.cuda.set_device(self.fabric.device)
+
+    @contextlib.contextmanager
+    def _events(self) -> Iterator[TensorBoardLogger | None]:
+        """What TensorBoard reads; a resumed run takes the place of what came after the state that it continues."""
+        logger = TensorBoardLogger(self.folder, "tensorboard", "", purge_step=self.step) if self.folder else None
+        try:
+            yield logger
+        finally:
+            if logger:
+                logger.finalize("success")
+
+    def save(self, folder: str | os.PathLike) -> None:
         """Write ``history.csv`` and ``state.pt``, each whole or not at all."""
-        state = {
-            "config": configuration.to_dict(self.config),
-            "step": self.step,
-            "history": self.history,
-            **{name: getattr(self, name).state_dict() for name in self._stateful},
-        }
-        write_bytes(folder / "history.csv", self.frame().to_csv(index=False).encode())
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_bytes(folder / "state.pt", buffer.getvalue())
+        folder = pathlib.Path(folder)
+        if self.fabric.is_global_zero:
+            write_bytes(folder / "history.csv", self.frame().to_csv(index=False).encode())
+        self._write(folder / "state.pt", {"history": self.history}, self._stateful)
 
     _stateful = ("model", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
+
+    def _write(self, path: pathlib.Path, values: dict, stateful: Sequence[str]) -> pathlib.Path:
+        """Write ``values``, configuration, step and the states of what ``stateful`` names, from the first process."""
+        buffer = io.BytesIO()
+        if self.fabric.is_global_zero:
+            state = {part: getattr(self, part).state_dict() for part in stateful}
+            torch.save({"config": configuration.to_dict(self.config), "step": self.step} | values | state, buffer)
+            write_bytes(path, buffer.getvalue())
+        return path
+
+    def _read(self, path: pathlib.Path) -> dict:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            raise AstError(f"training: {path} is not a readable state; remove it to start again") from error
+        try:
+            # Fields that did not exist when it was written have their default.
+            same = isinstance(state, dict) and configuration.from_dict(state.get("config")) == self.config
+        except AstError:
+            same = False
+        if not same:
+            raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
+        return state
 
     def resume(self, path: pathlib.Path) -> None:
         """Continue from a state written by :meth:`save`; a missing file means a new run.
@@ -250,14 +405,10 @@ class Trainer:
         Raises:
             AstError: when the state is not readable, or belongs to another configuration.
         """
-        if not path.is_file():
+        found = self.fabric.is_global_zero and path.is_file()
+        state = self.fabric.broadcast(self._read(path) if found else None)
+        if state is None:
             return
-        try:
-            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise AstError(f"training: {path} is not a readable state; remove it to start again") from error
-        if not isinstance(state, dict) or state.get("config") != configuration.to_dict(self.config):
-            raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
         for name in self._stateful:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.history = state["step"], state["history"]

@@ -1,11 +1,14 @@
 """Weights files: what is written is what is read, and every file that is not ours is refused in one sentence."""
 
+import datetime
+import hashlib
 import json
 import os
 import pickle
 import random
 import resource
 import struct
+import subprocess
 
 import pytest
 import safetensors.torch
@@ -13,9 +16,10 @@ import torch
 from models import noise, tiny, untrained
 
 from ast_lib import checkpoint
-from ast_lib.checkpoint import find_weights, load_weights, read_metadata, save_weights
+from ast_lib.checkpoint import find_weights, load_weights, provenance, read_metadata, save_weights
 from ast_lib.config import override, to_dict
 from ast_lib.errors import AstError
+from ast_lib.synth import soundfont_path
 from ast_lib.transfer import transfer
 
 CONFIG = tiny("model.window=16", "model.overlap=4")
@@ -79,6 +83,37 @@ def test_saving_replaces_an_earlier_file_and_leaves_nothing_else(model, weights)
     save_weights(weights, model, {"lsd": 2.0}, {})
     assert read_metadata(weights)["metrics"] == {"lsd": 2.0}
     assert [path.name for path in weights.parent.iterdir()] == [weights.name]
+
+
+# --- Provenance
+
+
+def test_provenance_says_which_code_data_and_machine(model, tmp_path):
+    found = provenance(CONFIG, 7, 12.4, torch.device("cpu"), 2)
+    assert found["commit"].removesuffix("-dirty") == git("rev-parse", "HEAD")
+    assert found["commit"].endswith("-dirty") == bool(git("status", "--porcelain", "--untracked-files=no"))
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(found["date"])
+    assert 0 <= age.total_seconds() < 60
+    assert found["versions"]["torch"] == torch.__version__.partition("+")[0] and found["device"] == "cpu"
+    wanted = {"profile": "smoke", "seed": 0, "steps": 7, "training_seconds": 12, "processes": 2}
+    assert {name: found[name] for name in wanted} == wanted and found["threads"] == torch.get_num_threads()
+    digest = hashlib.sha256(soundfont_path("TimGM6mb").read_bytes()).hexdigest()
+    assert found["soundfonts"] == {"TimGM6mb.sf2": digest}
+    path = save_weights(tmp_path / "w.safetensors", model, {}, found)
+    assert read_metadata(path)["provenance"] == found
+
+
+def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "ROOT", tmp_path)
+    assert provenance(CONFIG, 1, 1.0, torch.device("cpu"), 1)["commit"] == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance(CONFIG, 1, 1.0, torch.device("cpu"), 1)["commit"] == "unknown"
+
+
+def git(*arguments):
+    return subprocess.run(
+        ["git", *arguments], cwd=checkpoint.ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 # --- Configurations

@@ -62,7 +62,7 @@ def test_what_is_heard_is_the_models_own_transfer(run):
 def test_back_translation_waits_for_its_phase_and_gives_no_gradient_of_its_own(run, monkeypatch):
     shares = []
 
-    def spy(config, model, batch, share, random):
+    def spy(config, model, batch, share, random, part):
         shares.append(share)
         assert torch.is_grad_enabled()  # switched off inside
         return batch

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import textwrap
 
+import pandas as pd
 import pytest
 import torch
 from models import made_dataset, tiny
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ast_lib import objective, training
 from ast_lib.augment import equalise
@@ -128,7 +130,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(dataset, whole_run, tmp_p
     assert second.frame().drop(columns="seconds").equals(run.frame().drop(columns="seconds"))
     assert not differs(expected, average)
     assert second.frame()["seconds"].is_monotonic_increasing
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt", "tensorboard"]
 
 
 def test_a_killed_run_is_resumed_from_its_last_state(dataset, whole_run, tmp_path):
@@ -150,7 +152,7 @@ def test_a_killed_run_is_resumed_from_its_last_state(dataset, whole_run, tmp_pat
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environment, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt", "tensorboard"]
     run = trainer(dataset)
     average = run.fit(tmp_path, progress=False)
     assert run.frame().drop(columns="seconds").equals(whole_run[0].frame().drop(columns="seconds"))
@@ -170,6 +172,53 @@ def test_the_history_on_disk_is_the_runs(whole_run, tmp_path):
     whole_run[0].save(tmp_path)
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert len(lines) == 9 and lines[0].split(",")[:3] == ["step", "curriculum", "seconds"]
+
+
+@pytest.mark.parametrize("alternate", ["[0, 0]", "[2, 1]"])
+def test_a_resumed_run_keeps_its_plateaus_and_its_turns(dataset, tmp_path, monkeypatch, alternate):
+    # Halved after every epoch, as if none had fallen.
+    monkeypatch.setattr(training, "plateau_factor", lambda totals, length, factor, _: factor ** (len(totals) // length))
+    change = ("training.plateau=0.5", f"training.alternate={alternate}")
+    whole, first, second = (trainer(dataset, *change) for _ in range(3))
+    expected, original = whole.fit(progress=False), first.train_step
+
+    def interrupted(batch):
+        if first.step == 5:
+            raise KeyboardInterrupt
+        return original(batch)
+
+    first.train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(tmp_path, progress=False)
+    average = second.fit(tmp_path, progress=False)
+    found, wanted = second.frame().drop(columns="seconds"), whole.frame().drop(columns="seconds")
+    assert found.equals(wanted) and not differs(weights(expected), average)
+    for step in range(8):  # halved at the validations after steps 1, 3 and 5
+        rate = CONFIG.training.learning_rate * learning_rate_factor(step, 8, 2, 0.03)
+        assert found["learning_rate"][step] == pytest.approx(rate / 2 ** (step // 2))
+
+
+def test_a_state_from_before_a_field_existed_is_continued(dataset, whole_run, tmp_path):
+    whole_run[0].save(tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["config"]["training"]["plateau"]
+    torch.save(state, tmp_path / "state.pt")
+    run = trainer(dataset)
+    run.resume(tmp_path / "state.pt")
+    assert run.step == 8
+
+
+def test_tensorboard_reads_what_pandas_reads(dataset, tmp_path):
+    run = trainer(dataset)
+    run.fit(tmp_path, progress=False)
+    # A run that is stopped and resumed leaves two files of events, read as one run.
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    table = pd.read_csv(tmp_path / "history.csv")
+    assert set(events.Tags()["scalars"]) == set(table.columns) - {"curriculum"}
+    for name in events.Tags()["scalars"]:
+        found, expected = events.Scalars(name), table.set_index("step", drop=False)[name].dropna()
+        assert [event.step for event in found] == expected.index.tolist()
+        assert [event.value for event in found] == pytest.approx(expected.tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize("change", ["training.steps=9", "training.seed=1", "model.heads=2", "loss.margin=0.5"])
@@ -384,6 +433,27 @@ def test_the_discriminators_step_leaves_no_gradient_on_the_model(dataset):
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_networks_learn_in_turn(dataset):
+    run = trainer(dataset, "training.alternate=[2, 1]")
+    learnt = []
+    for step in range(6):
+        before = {name: weights(getattr(run, name)) for name in ("model", "discriminator")}
+        run.step = step
+        logged = run.train_step(run.batch(step))
+        learnt.append([name for name in before if differs(before[name], getattr(run, name))])
+        assert set(LOSSES) | {"total", "discriminator"} <= set(logged)
+    assert learnt == [["model"], ["model"], ["discriminator"]] * 2
+
+
+def test_the_discriminators_gradient_is_clipped_when_asked(dataset):
+    for clip, bound in ((0.0, math.inf), (1e-4, 1e-4)):
+        run = trainer(dataset, f"training.discriminator_clip={clip}")
+        logged = run.train_step(run.batch(0))
+        norm = torch.stack([p.grad.norm() for p in run.discriminator.parameters()]).norm().item()
+        assert norm == pytest.approx(min(logged["discriminator_gradient_norm"], bound), rel=1e-3)
+        assert logged["discriminator_gradient_norm"] > 1e-3
+
+
 def test_gradients_are_clipped_to_the_norm(dataset):
     run = trainer(dataset, "training.clip=0.001")
     logged = run.train_step(run.batch(0))
@@ -476,6 +546,88 @@ def test_a_run_that_fails_keeps_its_last_state(dataset, tmp_path, monkeypatch):
         run.fit(tmp_path, progress=False)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == 2 and all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_named_and_nothing_is_learnt_from_it(dataset, monkeypatch, value):
+    class Poisoned(torch.autograd.Function):
+        """A loss that is fine, with a gradient that is not."""
+
+        @staticmethod
+        def forward(ctx, style, content):
+            ctx.shapes = style.shape, content.shape
+            return style.new_ones(())
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return tuple(torch.full(shape, value) for shape in ctx.shapes)
+
+    run = trainer(dataset)
+    before = {name: weights(getattr(run, name)) for name in ("model", "discriminator", "average")}
+    monkeypatch.setattr(objective, "hsic_biased", Poisoned.apply)
+    with pytest.raises(AstError, match="training: the gradient of the loss hsic is (nan|inf) at step 0"):
+        run.train_step(run.batch(0))
+    assert not any(differs(before[name], getattr(run, name)) for name in before)
+
+
+@pytest.mark.parametrize(("broken", "name"), [(0, "discriminator"), (1, "discriminator_style")])
+def test_a_loss_of_the_discriminator_that_is_not_finite_is_named(dataset, monkeypatch, broken, name):
+    run = trainer(dataset)
+    before = weights(run.discriminator)
+
+    def failing(*args):
+        losses = list(objective.discriminator_loss(*args))
+        losses[broken] = losses[broken] * float("nan")
+        return losses
+
+    monkeypatch.setattr(training, "discriminator_loss", failing)
+    with pytest.raises(AstError, match=f"training: the loss {name} is nan at step 0"):
+        run.train_step(run.batch(0))
+    assert not differs(before, run.discriminator)
+
+
+def test_the_batch_that_stopped_a_run_is_saved_and_shows_the_same_losses(dataset, tmp_path):
+    run = trainer(dataset, "training.gain=3")
+    original, seen = run.batch, {}
+
+    def poisoned(step):
+        batch = original(step)
+        if step == 3:
+            batch.heard.cqt_magnitude[2, 0, 0, 5] = float("inf")
+        return batch
+
+    def watched(batch, step, losses=run.generator_losses):
+        seen[step] = losses(batch, step)
+        return seen[step]
+
+    run.batch, run.generator_losses = poisoned, watched
+    with pytest.raises(AstError, match=r"training: the loss magnitude is nan at step 3; see .*stopped.pt"):
+        run.fit(tmp_path, progress=False)
+    saved = torch.load(tmp_path / "stopped.pt", weights_only=True)
+    assert saved["step"] == 3 and saved["seed"] == 0 and saved["batch"]["labels"].tolist() == [0, 1, 0, 1]
+    assert saved["batch"]["heard"]["cqt_magnitude"].isinf().nonzero().tolist() == [[2, 0, 0, 5]]
+    again = trainer(dataset, "training.gain=3").replay(tmp_path / "stopped.pt")
+    for name, loss in seen[3][0].items():
+        torch.testing.assert_close(again[name], loss, rtol=0, atol=0, equal_nan=True)
+    # The run goes on from its last state, which knows nothing of the bad batch.
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+    with pytest.raises(AstError, match="belongs to another configuration"):
+        trainer(dataset).replay(tmp_path / "stopped.pt")
+
+
+def test_a_full_disk_leaves_no_part_of_a_saved_batch(dataset, tmp_path, monkeypatch):
+    run = trainer(dataset)
+    run.folder = tmp_path
+    batch = run.batch(0)
+    batch.features.stft_magnitude[0] = float("nan")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(AstError, match=r"stopped.pt: could not be written"):
+        run.train_step(batch)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_batch_without_one_of_the_classes_is_refused(dataset):

@@ -1,0 +1,67 @@
+"""The share of a GPU's peak that a training step reaches: its counted operations against those of one large product.
+
+The peak is measured too, not looked up: bfloat16 products of 8192 × 8192 matrices. What a step lacks to it are kernels
+too small to fill the device (batch 32, width 224), operations without matrix products (norms, losses, optimiser, which
+are not counted) and waiting for the processor that starts them; ``busy`` says how much of the time any kernel runs.
+"""
+
+import time
+
+import torch
+from torch.autograd import DeviceType
+from torch.utils.flop_counter import FlopCounterMode
+
+from ast_lib.config import override, preset
+from ast_lib.data import build_dataset
+from ast_lib.errors import AstError
+from ast_lib.files import CACHE
+from ast_lib.results import Record
+from ast_lib.training import Trainer
+from benchmarks.measuring import number
+
+SIZE = 8192
+
+
+def per_second(operations: float, run, repeats: int) -> float:
+    """Operations a second of a function that does ``operations`` on the GPU, after three runs to warm up."""
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    torch.cuda.synchronize()
+    return operations * repeats / (time.perf_counter() - start)
+
+
+def measure(repeats: int, profile: str = "full", batches: tuple[int, ...] = (32, 128, 512)) -> list[Record]:
+    """Share of the peak for several batch sizes.
+
+    Raises:
+        AstError: without a CUDA device.
+    """
+    if not torch.cuda.is_available():
+        raise AstError("gpu_share: found no CUDA device, accepted is a machine with one")
+    a, b = (torch.randn(SIZE, SIZE, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    peak = per_second(2 * SIZE**3, lambda: a @ b, 10 * repeats)
+    records = [number("peak", "matrix_product", "gpu", peak / 1e12, "TFLOP/s", profile)]
+    for batch_size in batches:
+        config = override(preset(profile), f"training.batch={batch_size}", 'soundfonts=["TimGM6mb"]')
+        run = Trainer(config, build_dataset(config, CACHE), "cuda")
+        run.step = config.training.steps - 1
+        batch = run.batch(0)
+        with FlopCounterMode(display=False) as counter:
+            run.train_step(batch)
+        reached = per_second(
+            counter.get_total_flops(), lambda run=run, batch=batch: run.train_step(batch), 10 * repeats
+        )
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+            start = time.perf_counter()
+            run.train_step(batch)
+            torch.cuda.synchronize()
+            took = time.perf_counter() - start
+        kernels = sum(event.device_time for event in profiler.events() if event.device_type == DeviceType.CUDA) / 1e6
+        task = f"batch_of_{batch_size}"
+        records.append(number("share_of_peak", task, "gpu", reached / peak, "1", profile))
+        records.append(number("busy", task, "gpu", kernels / took, "1", profile))
+    return records
