@@ -38,10 +38,10 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
     Returns:
         JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository),
         ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``, ``profile``,
-        ``seed``, ``steps``, ``training_seconds`` and ``soundfonts``, the SHA-256 of each file by its name.
+        ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of each soundfont, or of the manifest, by name.
 
     Raises:
-        AstError: when a soundfont is missing.
+        AstError: when a soundfont or the manifest is missing.
     """
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -49,6 +49,10 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
     paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
+    if config.data.manifest:
+        paths = [pathlib.Path(config.data.manifest)]
+        if not paths[0].is_file():
+            raise AstError(f"data.manifest: no file at {paths[0]}")
     return {
         "commit": commit,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -62,7 +66,7 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
         "seed": config.training.seed,
         "steps": steps,
         "training_seconds": round(seconds),
-        "soundfonts": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
     }
 
 

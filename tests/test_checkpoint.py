@@ -98,9 +98,18 @@ def test_provenance_says_which_code_data_and_machine(model, tmp_path):
     wanted = {"profile": "smoke", "seed": 0, "steps": 7, "training_seconds": 12, "processes": 2}
     assert {name: found[name] for name in wanted} == wanted and found["threads"] == torch.get_num_threads()
     digest = hashlib.sha256(soundfont_path("TimGM6mb").read_bytes()).hexdigest()
-    assert found["soundfonts"] == {"TimGM6mb.sf2": digest}
+    assert found["data"] == {"TimGM6mb.sf2": digest}
     path = save_weights(tmp_path / "w.safetensors", model, {}, found)
     assert read_metadata(path)["provenance"] == found
+
+
+def test_recordings_are_known_by_their_manifest(tmp_path):
+    config = override(CONFIG, f'data.manifest="{tmp_path / "manifest.csv"}"')
+    with pytest.raises(AstError, match="data.manifest: no file at"):
+        provenance(config, 1, 1.0, torch.device("cpu"), 1)
+    (tmp_path / "manifest.csv").write_text("a")
+    found = provenance(config, 1, 1.0, torch.device("cpu"), 1)["data"]
+    assert found == {"manifest.csv": hashlib.sha256(b"a").hexdigest()}
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):

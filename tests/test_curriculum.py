@@ -3,12 +3,11 @@
 import math
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ast_lib.config import Phase, preset
-from ast_lib.curriculum import WEIGHTS, learning_rate_factor, loss_weights, phase_at, plateau_factor, turns
+from ast_lib.curriculum import WEIGHTS, learning_rate_factor, loss_weights, phase_at
 
 PHASES = (
     Phase("reconstruction", 0.0, 1.0),
@@ -87,19 +86,3 @@ def test_the_rate_rises_once_and_falls_once(steps, warm_up, final):
     assert all(0 < factor <= 1 for factor in factors)
     after = factors[max(warm_up - 1, 0) :]
     assert all(a >= b - 1e-12 for a, b in zip(after, after[1:], strict=False))
-
-
-@given(st.lists(st.sampled_from([0.5, 0.9, 0.99995, 1.0, 2.0]), max_size=30), st.integers(1, 4))
-def test_plateaus_are_those_of_torch(means, patience):
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.7, patience=patience)
-    for mean in means:
-        scheduler.step(mean)
-    # Epochs of two steps with these means, and one that has not ended.
-    totals = [mean + change for mean in means for change in (-0.25, 0.25)] + [99.0]
-    assert plateau_factor(totals, 2, 0.7, patience) == pytest.approx(optimizer.param_groups[0]["lr"])
-
-
-def test_turns_are_taken_in_the_published_ratio():
-    assert [turns((5, 3), step) for step in range(8)] == [(True, False)] * 5 + [(False, True)] * 3
-    assert turns((5, 3), 8) == (True, False) and turns((0, 0), 7) == (True, True)

@@ -15,7 +15,6 @@ from models import made_dataset, random_features, tiny
 from ast_lib import augment
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part, average_gradients, shared_batch_norm
-from ast_lib.representation import Features
 from ast_lib.training import Trainer, launched
 
 # Everything that is drawn at random, every loss, and parts (6 clips) that are no multiple of the 4 slots.
@@ -62,7 +61,7 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
     own = features.stft_magnitude + 1
 
     def changed(part):
-        clips = Features(*(part.own(value) for value in vars(features).values()))
+        clips = features.take(part.own(torch.arange(6)))
         if name == "equalise":
             return augment.equalise(clips, shape, 5.0, generator(), part=part).stft_magnitude
         if name == "timbre":
