@@ -369,6 +369,12 @@ def check(config: Config) -> None:
             f"0 to below representation.section_frames ({shape.section_frames})",
         ),
         (
+            "training.gain",
+            training.gain,
+            training.gain == 0 or shape.section_overlap == 0,
+            "0 with a representation.section_overlap: frames that two sections share have one loudness",
+        ),
+        (
             "representation.join_shift",
             shape.join_shift,
             shape.join_shift <= shape.section_overlap,

@@ -129,12 +129,11 @@ class PatchDecoder(Decoder):
     Source: Dosovitskiy et al., "An image is worth 16x16 words" (2021), section 3.1.
     """
 
-    def __init__(self, *args, **options):
-        bins, frames = args[3], args[2]
+    def __init__(self, content_size: int, style_size: int, frames: int, bins: int, *args, **options):
         self.patch = (min(16, frames), 16)
         self.grid = (-(-frames // self.patch[0]), -(-bins // self.patch[1]))
         self.units = math.prod(self.grid)
-        super().__init__(*args, **options)
+        super().__init__(content_size, style_size, frames, bins, *args, **options)
         self.place = nn.Parameter(torch.randn(self.units, self.width) * 0.02)
         inside = self._patches(torch.ones(1, 1, self.context_parts * frames, bins))[0]
         self.register_buffer("inside", inside, persistent=False)  # 0 where a patch sticks out of the section

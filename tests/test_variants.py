@@ -155,6 +155,7 @@ def test_an_unknown_choice_is_refused_with_the_accepted_ones(table):
         (["model.discriminator=mlp"], r"model.style_size: found 32, accepted is model.content_size \(64\)"),
         (["representation.section_overlap=4"], "representation.section_overlap: found 4, accepted is 0 to below"),
         (["representation.join_shift=1"], "representation.join_shift: found 1, accepted is 0 to representation.sect"),
+        (["training.gain=3", "representation.section_overlap=2"], "training.gain: found 3.0, accepted is 0 with a"),
         (["training.alternate=[5, 0]"], r"training.alternate: found \(5, 0\), accepted is 0, 0 or"),
         (["training.plateau=0"], "training.plateau: found 0.0"),
         (["model.dropout=1"], "model.dropout: found 1.0"),
@@ -452,7 +453,7 @@ def test_generator_and_discriminator_take_turns(dataset):
             for before, module in ((model, run.model), (judge, run.discriminator))
         ]
         assert moved == [step == 0, step > 0]
-        assert ("gradient_norm" in row, "discriminator" in row) == (step == 0, step > 0)
+        assert ("gradient_norm" in row, "discriminator_gradient_norm" in row) == (step == 0, step > 0)
 
 
 # --- The paper's encoder, initialisation and statistics
