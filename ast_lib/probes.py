@@ -30,7 +30,7 @@ from ast_lib.synth import SAMPLE_RATE
 def probe(
     features: np.ndarray, labels: np.ndarray, pieces: Sequence[str], folds: int = 4, seed: int = 0
 ) -> pd.DataFrame:
-    """Balanced accuracy with which each probe predicts labels of pieces that it was not trained on.
+    """Balanced accuracy, equation ``eval-probe``, of each probe on pieces that it was not trained on.
 
     Args:
         features: ``(N, D)``, finite.
