@@ -8,6 +8,7 @@ Tables are long: one row a value, with the columns ``task, system, piece, kind, 
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import joblib
 import numpy as np
 import pandas as pd
 import scipy.stats
@@ -22,6 +23,7 @@ from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.model import TransferModel
 from ast_lib.representation import refine_phase
+from ast_lib.scores import Notes
 from ast_lib.transfer import class_style, clip_styles, synthesise, transfer_batch
 
 UNITS = {
@@ -96,18 +98,18 @@ def outputs(
     return {system: at_rms(audio) for system, audio in systems.items()}
 
 
-def measure(metric: str, sound: Tensor, truth: Tensor, clip: PairedClip) -> list[float]:
+def measure(metric: str, sound: np.ndarray, truth: np.ndarray, notes: Notes) -> list[float]:
     """The values of a metric of :data:`UNITS` for one clip: none where it has no meaning, several for several notes."""
     if metric == "lsd":
         return [float(metrics.lsd(sound, truth))]
     if metric == "chroma_cosine":
         return [metrics.chroma_cosine(sound, truth)]
     if metric == "raw_pitch_accuracy":
-        return [metrics.raw_pitch_accuracy(sound, clip.notes)] if clip.notes.monophonic else []
+        return [metrics.raw_pitch_accuracy(sound, notes)] if notes.monophonic else []
     if metric == "onset_f1":
-        return [metrics.onset_f1(sound, clip.notes)]
+        return [metrics.onset_f1(sound, notes)]
     if metric == "envelope_correlation":
-        return metrics.envelope_correlation(sound, truth, clip.notes).tolist()
+        return metrics.envelope_correlation(sound, truth, notes).tolist()
     raise AstError(f"metric: found {metric!r}, accepted are {', '.join(UNITS)}")
 
 
@@ -120,14 +122,24 @@ def score(
     Onset F1 and, on monophonic clips, raw pitch accuracy are against the score: there the row ``truth`` says what the
     true target itself reaches with the same detector.
     """
-    truth = stack_audio(clips, target)
-    rows = [
-        (system, clip.piece, clip.kind, metric, value)
+    truth = stack_audio(clips, target).numpy()
+    cells = [
+        (system, clip, metric, sound, target_sound)
         for system, audio in {**systems, "truth": truth}.items()
-        for sound, target_sound, clip in zip(audio, truth, clips, strict=True)
+        for sound, target_sound, clip in zip(np.asarray(audio), truth, clips, strict=True)
         for metric in chosen
         if system != "truth" or metric in ("raw_pitch_accuracy", "onset_f1")
-        for value in measure(metric, sound, target_sound, clip)
+    ]
+    # Starting processes takes as long as a hundred values or two.
+    parallel = joblib.Parallel(n_jobs=-1 if len(cells) > 400 else 1)
+    values = parallel(
+        joblib.delayed(measure)(metric, sound, target_sound, clip.notes)
+        for _, clip, metric, sound, target_sound in cells
+    )
+    rows = [
+        (system, clip.piece, clip.kind, metric, value)
+        for (system, clip, metric, *_), found in zip(cells, values, strict=True)
+        for value in found
     ]
     return pd.DataFrame(rows, columns=["system", "piece", "kind", "metric", "value"])
 

@@ -124,7 +124,7 @@ def chroma(audio: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> np.nda
 
 
 def chroma_cosine(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> float:
-    """Mean over frames of the cosine between the :func:`chroma` of an output and of the true target.
+    """Mean over frames of the cosine between the :func:`chroma` of output and truth, equation ``eval-chroma``.
 
     Frames in which the truth is silent (60 dB below its loudest frame) are left out. Frames in which the truth sounds
     and the estimate is silent count as 0: leaving them out would reward a system for falling silent.
@@ -196,8 +196,9 @@ def score_pitch(notes: Notes, times: np.ndarray) -> np.ndarray:
 def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE) -> float:
     """Share of frames with a note in the *score* whose tracked pitch is within 50 cents of it (``mir_eval.melody``).
 
-    Frames whose centre lies in a rest do not count. A guess counts whether or not the tracker thinks the frame voiced.
-    True targets do not reach 1 either (ringing strings, slow attacks): report the value beside theirs.
+    Equation ``eval-pitch``. Frames whose centre lies in a rest do not count. A guess counts whether or not the tracker
+    thinks the frame voiced. True targets do not reach 1 either (ringing strings, slow attacks): report the value beside
+    theirs.
 
     Returns:
         0 to 1; 0 for silence.
@@ -227,8 +228,8 @@ def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: in
 def onset_f1(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE, window: float = 0.05) -> float:
     """F1 of detected onsets (``librosa``, spectral flux) against the score's, matched within ``window`` seconds.
 
-    Notes that start together are one onset. Onsets in the first ``window`` seconds are left out on both sides: a note
-    that already sounds when the clip begins has no attack in it.
+    Equation ``eval-onset``. Notes that start together are one onset. Onsets in the first ``window`` seconds are left
+    out on both sides: a note that already sounds when the clip begins has no attack in it.
 
     Returns:
         0 to 1; 1 when neither side has an onset, 0 when one side alone has. Silence has none.
@@ -254,7 +255,8 @@ def envelope_correlation(
 ) -> np.ndarray:
     """Correlation of the two level envelopes over each long note: does a violin's note sustain and a piano's decay?
 
-    The level is the RMS of 1024 samples every 256, in dB, at least -80 dB, over the frames centred within the note.
+    Equation ``eval-envelope``. The level is the RMS of 1024 samples every 256, in dB, at least -80 dB, over the frames
+    centred within the note.
 
     Returns:
         ``(N,)``, -1 to 1, one value for each note of at least ``min_duration`` seconds in the clip, in their order;

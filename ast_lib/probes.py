@@ -4,7 +4,7 @@ Chapter: ``notebooks/12_evaluation.md``. Codes are probed with scikit-learn's lo
 perceptron, trained and tested on different pieces; a code hides only what the *stronger* of the two cannot read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import librosa
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
 from ast_lib.augment import record_in_room
@@ -30,7 +30,7 @@ from ast_lib.synth import SAMPLE_RATE
 def probe(
     features: np.ndarray, labels: np.ndarray, pieces: Sequence[str], folds: int = 4, seed: int = 0
 ) -> pd.DataFrame:
-    """Balanced accuracy with which each probe predicts labels of pieces that it was not trained on.
+    """Balanced accuracy, equation ``eval-probe``, of each probe on pieces that it was not trained on.
 
     Args:
         features: ``(N, D)``, finite.
@@ -134,54 +134,63 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, seed: int = 
 # --- Which instrument does a sound come from? ------------------------------------------------------------------------
 
 
-def movement(audio: Tensor) -> np.ndarray:
-    """How levels change within 46 ms: features of clips ``(B, samples)`` that say little of the static spectrum.
+def band_levels(sound: np.ndarray) -> np.ndarray:
+    """Levels of 32 mel bands in dB below the clip's loudest, 60 at most: ``(samples,)`` to ``(32, T)``, hop 12 ms."""
+    power = librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=32)
+    return librosa.power_to_db(power, ref=max(float(power.max()), 1e-12), amin=1e-12, top_db=60)
 
-    Two soundfonts' violins differ more in their average spectrum than a violin and a piano do; what they share is how a
-    note begins, holds and ends. Levels are in dB, at least 60 dB below the clip's loudest.
 
-    Returns:
-        ``(B, 16)``: nine quantiles of the changes in 32 mel bands, all bands together, and seven of the whole level's;
-        zeros for silence. The loudness of the clip changes nothing.
+def average_spectrum(audio: np.ndarray) -> np.ndarray:
+    """Mean and deviation over time of MFCCs 2 to 13 of clips ``(B, samples)``: ``(B, 24)``; loudness is left out."""
+    cepstra = [librosa.feature.mfcc(S=band_levels(sound), n_mfcc=13)[1:] for sound in audio]
+    return np.array([np.concatenate([one.mean(axis=1), one.std(axis=1)]) for one in cepstra])
+
+
+def movement(audio: np.ndarray) -> np.ndarray:
+    """How levels change within 46 ms: seven quantiles in each of 8 bands of clips ``(B, samples)``: ``(B, 56)``.
+
+    Two soundfonts' violins may differ more in their average spectrum than a violin and a piano do; what they share is
+    how a note begins, holds and ends. A constant filter changes nothing, silence is all zeros.
     """
     rows = []
-    for sound in audio.numpy():
-        bands = librosa.feature.melspectrogram(y=sound, sr=SAMPLE_RATE, n_fft=1024, hop_length=256, n_mels=32)
-        whole = librosa.feature.rms(y=sound, frame_length=1024, hop_length=256) ** 2
-        changes = []
-        for power in (bands, whole):
-            level = librosa.power_to_db(power, ref=max(float(power.max()), 1e-12), amin=1e-12, top_db=60)
-            changes.append(level[:, 4:] - level[:, :-4])
-        rows.append(
-            np.concatenate(
-                [
-                    np.quantile(changes[0], [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]),
-                    np.quantile(changes[1], [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]),
-                ]
-            )
-        )
+    for sound in audio:
+        level = band_levels(sound)
+        level = level.reshape(8, 4, -1).mean(axis=1)
+        change = level[:, 4:] - level[:, :-4]
+        rows.append(np.quantile(change, [0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98], axis=1).ravel())
     return np.array(rows)
 
 
-def train_listener(voices: dict[str, list[PairedClip]], instruments: Sequence[str], seed: int = 0) -> Pipeline:
-    """A classifier of instruments: :func:`movement`, then logistic regression.
+def timbre(audio: np.ndarray) -> np.ndarray:
+    """:func:`average_spectrum` and :func:`movement` side by side: ``(B, 80)``."""
+    return np.concatenate([average_spectrum(audio), movement(audio)], axis=1)
+
+
+def train_listener(
+    voices: dict[str, list[PairedClip]],
+    instruments: Sequence[str],
+    features: Callable[[np.ndarray], np.ndarray] = timbre,
+    seed: int = 0,
+) -> Pipeline:
+    """A classifier of instruments by sound: ``features``, then logistic regression.
 
     Args:
         voices: clips of the same pieces on each soundfont; every clip is heard once as it is and once in a random room.
         instruments: the labels.
+        features: of audio ``(B, samples)``.
+        seed: of the rooms.
     """
-    features, labels = [], []
+    audio, labels = [], []
     generator = torch.Generator().manual_seed(seed)
     for clips in voices.values():
         for instrument in instruments:
-            audio = stack_audio(clips, instrument)
-            for heard in (audio, record_in_room(audio, SAMPLE_RATE, 1.0, generator)):
-                features.append(movement(heard))
-                labels += [instrument] * len(clips)
-    listener = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
-    return listener.fit(np.concatenate(features), labels)
+            clean = stack_audio(clips, instrument)
+            audio += [clean, record_in_room(clean, SAMPLE_RATE, 1.0, generator)]
+            labels += [instrument] * 2 * len(clips)
+    listener = make_pipeline(FunctionTransformer(features), StandardScaler(), LogisticRegression(max_iter=5000))
+    return listener.fit(torch.cat(audio).numpy(), labels)
 
 
 def called(listener: Pipeline, audio: Tensor, instrument: str) -> np.ndarray:
     """1.0 for each clip of ``(B, samples)`` that the listener calls ``instrument``, else 0.0: ``(B,)``."""
-    return (listener.predict(movement(audio)) == instrument).astype(np.float64)
+    return (listener.predict(audio.numpy()) == instrument).astype(np.float64)

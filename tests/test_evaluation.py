@@ -141,6 +141,15 @@ def test_scores_are_the_metrics_clip_by_clip(clips):
         assert torch.equal(truth[i], torch.from_numpy(violin))
 
 
+def test_many_values_are_measured_by_several_processes_and_are_the_same(clips):
+    systems = {f"copy_{i}": stack_audio(clips, "piano") for i in range(60)}
+    table = score(systems, clips, "violin", ("lsd", "onset_f1"))  # 4 clips of 60 systems: enough to start processes
+    one = score({"copy_0": systems["copy_0"]}, clips, "violin", ("lsd", "onset_f1"))
+    for system in ("copy_0", "copy_59"):
+        assert table[table["system"] == system]["value"].tolist() == one[one["system"] == "copy_0"]["value"].tolist()
+    assert len(table) == 60 * 4 * 2 + 4
+
+
 def test_the_truth_is_scored_against_the_score_alone(clips):
     table = score({}, clips, "violin")
     assert set(table["metric"]) == {"raw_pitch_accuracy", "onset_f1"} and set(table["system"]) == {"truth"}
@@ -276,12 +285,12 @@ def test_the_paper_s_table_has_its_rows_and_names_and_a_copy_that_is_perfect(mod
 
 def test_a_metric_without_meaning_has_no_value_and_an_unknown_one_is_refused(clips):
     chorale = next(clip for clip in clips if clip.kind == "chorale")
-    sound = torch.from_numpy(chorale.audio["piano"])
-    assert measure("raw_pitch_accuracy", sound, sound, chorale) == []
-    long = dataclasses.replace(chorale, notes=Notes(*(np.array([v]) for v in (0.1, 1.2, 60, 80))))
+    sound = chorale.audio["piano"]
+    assert measure("raw_pitch_accuracy", sound, sound, chorale.notes) == []
+    long = Notes(*(np.array([v]) for v in (0.1, 1.2, 60, 80)))
     assert measure("envelope_correlation", sound, sound, long) == pytest.approx([1.0])
     with pytest.raises(AstError, match="metric: found 'loudness'"):
-        measure("loudness", sound, sound, chorale)
+        measure("loudness", sound, sound, chorale.notes)
 
 
 def test_a_ratio_of_sums_and_its_interval():

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from models import made_pieces, tiny, tone, untrained
+from models import made_pieces, noise, tiny, tone, untrained
 
 from ast_lib.clips import PairedClip, paired_clips
 from ast_lib.errors import AstError
-from ast_lib.probes import called, disentanglement, encode, movement, probe, train_listener
+from ast_lib.probes import average_spectrum, called, disentanglement, encode, movement, probe, timbre, train_listener
 from ast_lib.scores import Notes
 from ast_lib.synth import shared_synth
 
@@ -117,17 +117,29 @@ def test_disentangled_and_entangled_codes_are_told_apart():
 
 def test_movement_is_of_levels_and_does_not_depend_on_the_loudness():
     time = np.arange(22050) / 22050
-    steady = tone(1.0)
+    steady = noise(1.0)
     decaying = (steady * 10 ** (-20 * time / 20)).astype(np.float32)  # 20 dB a second
-    found = movement(torch.from_numpy(np.stack([steady, decaying])))
-    assert found.shape == (2, 16)
-    # The median change of the whole level within 4 frames of 256 samples.
-    assert found[0, 12] == pytest.approx(0, abs=0.01) and found[1, 12] == pytest.approx(-20 * 1024 / 22050, abs=0.01)
-    np.testing.assert_allclose(movement(torch.from_numpy(0.01 * decaying)[None])[0], found[1], atol=0.05)
+    found = movement(np.stack([steady, decaying])).reshape(2, 7, 8)
+    # The median change in a band within 4 frames of 256 samples.
+    assert found[0, 3] == pytest.approx(np.zeros(8), abs=0.6)
+    assert found[1, 3] == pytest.approx(np.full(8, -20 * 1024 / 22050), abs=0.6)
+    assert (np.diff(found, axis=1) >= 0).all()  # quantiles rise
+    for features in (movement, average_spectrum):
+        np.testing.assert_allclose(features(0.01 * decaying[None]), features(decaying[None]), atol=0.01)
 
 
-def test_movement_of_silence_is_none():
-    assert movement(torch.zeros(1, 8000)).tolist() == [[0.0] * 16]
+def test_a_filter_moves_the_average_spectrum_and_not_the_movement():
+    sound = noise(1.0)
+    filtered = np.convolve(sound, [1.0, 0.7], mode="same").astype(np.float32)  # less treble, by up to 15 dB
+    both = np.stack([sound, filtered])
+    assert np.abs(np.diff(movement(both), axis=0)).max() < 1
+    assert np.abs(np.diff(average_spectrum(both), axis=0)).max() > 10
+    np.testing.assert_array_equal(timbre(both), np.concatenate([average_spectrum(both), movement(both)], axis=1))
+
+
+def test_silence_does_not_move():
+    assert movement(np.zeros((1, 8000), np.float32)).tolist() == [[0.0] * 56]
+    assert np.isfinite(average_spectrum(np.zeros((1, 8000), np.float32))).all()
 
 
 def test_a_listener_knows_instruments_on_a_soundfont_that_it_never_heard():
