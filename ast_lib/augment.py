@@ -2,8 +2,8 @@
 
 Chapters: ``notebooks/11_training.md``, ``notebooks/10_decoder.md`` (the context). Equalisation hides part of the
 timbre from the content encoder; a corrupted context keeps the decoder from copying its past, so that it also works when
-the past is its own (free-running). Chance belongs
-to a clip's place in the global batch (``part``), so that it is the same for any number of processes.
+the past is its own (free-running). Chance belongs to a clip's place in the global batch (``part``), so that it is the
+same for any number of processes.
 """
 
 import dataclasses
@@ -49,9 +49,7 @@ def equalise(
         gains = decibels * torch.randn(slots, 1, 10, generator=generator)
         gains *= torch.rand(slots, 1, 1, generator=generator) < 0.5
         gains = part.own(gains[torch.arange(clips * part.count) % slots])
-    # Positions count bins of the CQT, whose grid goes on above its highest octave.
-    frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
-    position = torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
+    position = cqt_positions(shape, device)
     curve = F.interpolate(gains.to(device), 2 + int(position[-1]), mode="linear", align_corners=True)[:, 0]
     lower, share = position.long(), position.frac()
     stft_curve = curve[:, lower] * (1 - share) + curve[:, lower + 1] * share
@@ -93,6 +91,62 @@ def change_gain(
     return dataclasses.replace(
         features, stft_magnitude=features.stft_magnitude * factor, cqt_magnitude=features.cqt_magnitude * factor
     )
+
+
+def change_decay(
+    features: Features,
+    shape: RepresentationConfig,
+    decibels: float,
+    generator: torch.Generator,
+    part: Part = ALONE,
+) -> Features:
+    """Notes that decay faster or slower: since its last onset a clip falls or rises at a random rate in dB per second.
+
+    A held violin note becomes one that dies away like a piano's, and a piano's one that holds, with its end where it
+    was. Low notes change least, high ones most, since the high partials of strings decay first.
+
+    Args:
+        features: of B clips.
+        shape: their representation.
+        decibels: largest rate, in dB per second four octaves above :data:`LOWEST`; the change ends at ±30 dB. 0 changes
+            nothing.
+        generator: on the CPU, whatever the device of the features.
+        part: which clips of the global batch these are.
+    """
+    if decibels == 0:
+        return features
+    clips, sections, frames = features.stft_magnitude.shape[:3]
+    device, position = features.stft_magnitude.device, cqt_positions(shape, features.stft_magnitude.device)
+    uniform = part.draw(torch.rand, clips, 2, generator=generator).to(device)
+    rate, tilt = decibels * (2 * uniform[:, :1] - 1), uniform[:, 1:]
+    seconds = since_onset(features.stft_magnitude.flatten(1, 2)) * shape.hop / shape.sample_rate
+    octave = torch.arange(2 + int(position[-1]), device=device) / shape.cqt_bins_per_octave
+    slope = 1 + tilt * (octave / 4 - 1)  # (B, positions)
+    level = ((rate * seconds)[..., None] * slope[:, None]).clamp(-30, 30)
+    factor = (10 ** (shape.compression / 20 * level)).unflatten(1, (sections, frames))
+    return dataclasses.replace(
+        features,
+        stft_magnitude=features.stft_magnitude * factor[..., position.round().long()],
+        cqt_magnitude=features.cqt_magnitude * factor[..., : shape.cqt_bins],
+    )
+
+
+def since_onset(magnitude: Tensor) -> Tensor:
+    """Frames since the last onset ``(B, N)``, from the start before the first: of compressed magnitudes ``(B, N, F)``.
+
+    An onset is where the mean rise of all bins is the largest of seven frames and twice the clip's mean.
+    """
+    rise = F.pad((magnitude[:, 1:] - magnitude[:, :-1]).clamp_min(0).mean(dim=2), (1, 0))
+    peak = F.max_pool1d(rise[:, None], 7, stride=1, padding=3)[:, 0]
+    onset = (rise == peak) & (rise > 2 * rise.mean(dim=1, keepdim=True))
+    frame = torch.arange(magnitude.shape[1], device=magnitude.device)
+    return frame - torch.where(onset, frame, 0).cummax(dim=1).values
+
+
+def cqt_positions(shape: RepresentationConfig, device: torch.device) -> Tensor:
+    """Where the STFT's bins lie among the CQT's, whose grid goes on above its highest octave: ``(F,)``."""
+    frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
+    return torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
 
 
 def record_in_room(

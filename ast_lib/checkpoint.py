@@ -38,7 +38,7 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
     Returns:
         JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository),
         ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``, ``profile``,
-        ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of each soundfont, or of the manifest, by name.
+        ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest by name.
 
     Raises:
         AstError: when a soundfont or the manifest is missing.

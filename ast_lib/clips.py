@@ -64,7 +64,7 @@ def split_by_piece(
     return Splits({i: parts[i] for i in instruments}, parts["validation"], parts["test"])
 
 
-def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: bool = True) -> Notes:
+def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: bool = True, slow: float = 0.0) -> Notes:
     """A performance of part of a piece, chosen at random: start, tempo, transposition, velocities.
 
     Args:
@@ -72,6 +72,7 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
         seconds: length of the clip; :data:`PREROLL` seconds more are played before it.
         rng: the only source of chance.
         transpose: by -5..6 semitones, as far as the piano's 88 keys go, when true.
+        slow: probability of a practice tempo, a quarter to the whole of the tempo.
 
     Returns:
         :class:`Notes` in seconds from the start of the preroll; notes of the clip start after ``PREROLL``. Empty only
@@ -79,6 +80,8 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
     """
     notes = piece.notes
     tempo = rng.uniform(70, 130) if piece.kind == "fiddle" else rng.uniform(55, 110)  # quarter notes per minute
+    if slow and rng.random() < slow:
+        tempo *= rng.uniform(0.25, 1)
     beats = (seconds + PREROLL) * tempo / 60
     start = rng.uniform(0, max(notes.end - beats, 0))
     shift = int(rng.integers(-5, 7)) if transpose else 0
@@ -157,6 +160,7 @@ class BatchSampler:
         seed: batch number ``step`` depends on ``seed`` and ``step`` alone, so a resumed run sees the same clips.
         synths: one per soundfont.
         shares: slots that each soundfont has per instrument; one each where empty.
+        slow: share of clips at a practice tempo, see :func:`excerpt`.
 
     Raises:
         AstError: when the batch cannot be shared equally among the slots.
@@ -170,13 +174,14 @@ class BatchSampler:
         seed: int,
         synths: Sequence[Synth],
         shares: Sequence[int] = (),
+        slow: float = 0.0,
     ):
         self.slots = voice_slots(len(train), shares or (1,) * len(synths))
         self.voices = len(train) * len(synths)
         if batch % len(self.slots):
             raise AstError(f"batch: found {batch}, accepted are multiples of {len(self.slots)}, the number of slots")
         self.train, self.seconds, self.batch, self.seed = train, seconds, batch, seed
-        self.synths = list(synths)
+        self.synths, self.slow = list(synths), slow
 
     def _excerpts(self, step: int) -> list[tuple[Notes, str]]:
         """Notes and instrument of each clip."""
@@ -186,7 +191,7 @@ class BatchSampler:
         for index in range(self.batch):
             instrument = instruments[self.slots[index % len(self.slots)] % len(instruments)]
             piece = self.train[instrument][rng.integers(len(self.train[instrument]))]
-            drawn.append((excerpt(piece, self.seconds, rng), instrument))
+            drawn.append((excerpt(piece, self.seconds, rng, slow=self.slow), instrument))
         return drawn
 
     def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:

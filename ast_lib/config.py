@@ -67,6 +67,7 @@ class ModelConfig:
     decoder_layers: int = 3
     feed_forward: int = 4  # width of the decoder's feed-forward layers, in decoder widths
     discriminator_width: int = 128
+    critic_width: int = 96  # channels of the critic, see loss.realism
     heads: int = 4
     window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: int = 16  # sections that two neighbouring windows share
@@ -112,6 +113,8 @@ class LossConfig:
     log_spectral: float = 0.0  # log-spectral distance in dB: quiet bins count as much as loud ones
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
+    agreement: float = 0.0  # z_content before and after back-translation: mean square of the change over the energy
+    realism: float = 0.0  # how far the critic takes back-translated clips for converted ones
     mse: float = 1.0  # complex output only: squared error (there magnitude is squared too, phase the wrapped angle)
     temporal: float = 0.3  # complex output only: differences from frame to frame
     spectral: float = 0.1  # complex output only: differences from bin to bin
@@ -148,8 +151,10 @@ class TrainingConfig:
     precision: str = "bf16-mixed"  # of lightning-fabric
     equalisation: float = 5.0  # dB, random smooth equalisation of the content encoder's input
     gain: float = 0.0  # dB, random slow changes of loudness in the content encoder's input
+    decay: float = 0.0  # dB per second: largest random change of how notes decay in the content encoder's input
     room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
     tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
+    slow: float = 0.0  # share of clips at a practice tempo, down to a quarter: long notes are rare in tunes
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
     timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
     content_noise: float = 0.0  # standard deviation of noise on z_content: a bottleneck, together with its energy
@@ -250,7 +255,8 @@ def check(config: Config) -> None:
     at_least_1 = [
         ("data", data, ["pieces_per_kind"]),
         ("representation", shape, ["n_fft", "hop", "cqt_bins_per_octave", "cqt_octaves", "section_frames"]),
-        ("model", model, ["content_size", "style_size", "encoder_layers", "decoder_layers", "discriminator_width"]),
+        ("model", model, ["content_size", "style_size", "encoder_layers", "decoder_layers"]),
+        ("model", model, ["discriminator_width", "critic_width"]),
         ("model", model, ["content_width", "style_width", "decoder_width", "feed_forward", "heads", "window"]),
         ("training", training, ["steps", "validate_every", "patience"]),
     ]
@@ -266,13 +272,13 @@ def check(config: Config) -> None:
         ("model", model, ["initial_gain"]),
         ("representation", shape, ["join_shift"]),
         ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
-        ("loss", config.loss, ["mse", "temporal", "spectral", "style_help"]),
+        ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "realism"]),
         ("training", training, ["discriminator_clip"]),
-        ("training", training, ["equalisation", "gain", "tuning", "timbre"]),
+        ("training", training, ["equalisation", "gain", "decay", "tuning", "timbre"]),
         ("training", training, ["warm_up", "content_noise", "context_noise", "weight_decay", "seed"]),
     ]
     shares = [
-        ("training", training, ["room", "another_voice"]),
+        ("training", training, ["room", "another_voice", "slow"]),
         ("training", training, ["context_drop", "context_null", "context_own", "final_rate"]),
     ]
     # ``not (value >= 1)`` and not ``value < 1``: NaN keeps no rule.
@@ -404,6 +410,12 @@ def check(config: Config) -> None:
             model.decoder_width % (2 * model.heads) == 0,
             "multiples of 2 × model.heads",
         ),
+        (
+            "loss.realism",
+            config.loss.realism,
+            config.loss.realism == 0 or shape.output == "magnitude_advance",
+            f"0 with representation.output={shape.output}",
+        ),
         ("data.test_pieces", data.test_pieces, data.test_pieces >= 2, "2 or more"),
         ("data.validation_pieces", data.validation_pieces, data.validation_pieces >= 2, "2 or more"),
         (
@@ -533,21 +545,23 @@ def preset(name: str) -> Config:
             soundfont_shares=(2, 1, 1),
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
             model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
-            loss=LossConfig(log_spectral=0.05),
+            loss=LossConfig(log_spectral=0.05, agreement=0.5, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
                 Phase("hsic", 0.04, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
                 Phase("adversarial", 0.06, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
-                Phase("back-translation", 0.5, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
+                Phase("back-translation", 0.3, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=5600,
+                steps=6500,
                 learning_rate=8e-4,
                 discriminator_rate=8e-4,
                 warm_up=200,
                 average=0.998,
                 gain=4.0,
+                decay=40.0,
+                slow=0.25,
                 room=0.3,
                 tuning=0.3,
                 another_voice=0.5,

@@ -108,7 +108,7 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
     """
     data, training = config.data, config.training
     if data.manifest:
-        for name in ("another_voice", "tuning"):
+        for name in ("another_voice", "tuning", "slow"):
             if getattr(training, name):
                 raise AstError(
                     f"training.{name}: found {getattr(training, name)}, accepted with data.manifest is 0; nobody can "
@@ -123,10 +123,8 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
         raise AstError(f"instruments: found {config.instruments}, accepted are different General-MIDI programs")
     splits = build_splits(config, cache)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    sampler = BatchSampler(
-        splits.train, training.seconds, training.batch, training.seed, synths, config.soundfont_shares
-    )
-    return Dataset(config, splits, synths, sampler)
+    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, training.slow
+    return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
 
 
 def stack_audio(clips: list[PairedClip], instrument: str) -> Tensor:

@@ -8,6 +8,7 @@ variant with one network for content and one for style.
 from torch import Tensor, nn
 
 from ast_lib.config import Config
+from ast_lib.critic import Critic
 from ast_lib.encoders import initialise
 
 
@@ -83,7 +84,10 @@ class TwoDiscriminators(nn.Module):
 
 
 def build_discriminator(config: Config) -> nn.Module:
-    """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have."""
+    """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have.
+
+    With ``loss.realism`` it has a ``critic`` (:class:`ast_lib.critic.Critic`), which learns beside it.
+    """
     sizes, classes = config.model, len(config.voices)
 
     def network(size: int) -> nn.Module:
@@ -97,4 +101,6 @@ def build_discriminator(config: Config) -> nn.Module:
         if sizes.discriminator == "conv":  # no weights without a use
             discriminator.content.from_style = discriminator.style.from_content = None
     initialise(discriminator, sizes.initial_gain)
+    if config.loss.realism:
+        discriminator.critic = Critic(config)
     return discriminator

@@ -11,13 +11,19 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ast_lib.augment import change_gain, corrupt_context, equalise
+from ast_lib.augment import change_decay, change_gain, corrupt_context, equalise
 from ast_lib.clips import RMS
 from ast_lib.config import Config
 from ast_lib.curriculum import loss_weights, phase_at
 from ast_lib.decoder import ComplexPrediction, Prediction
 from ast_lib.losses import reconstruction
-from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_cross_entropy, negative_entropy
+from ast_lib.losses.adversarial import (
+    critic_hinge,
+    discriminator_cross_entropy,
+    negative_cross_entropy,
+    negative_entropy,
+    realism_loss,
+)
 from ast_lib.losses.contrastive import supervised_info_nce
 from ast_lib.losses.hsic import hsic_biased, hsic_published, hsic_unbiased
 from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_margin_squared
@@ -32,6 +38,7 @@ RECONSTRUCTION = {
     "magnitude_advance": ("magnitude", "log_spectral", "phase", "content_energy"),
     "complex": ("mse", "magnitude", "phase", "temporal", "spectral", "content_energy"),
 }
+BACK_TRANSLATION = ("agreement", "realism")  # losses of back-translated clips, each with its own constant
 MARGIN = {"hinge": prototype_margin, "squared": prototype_margin_squared}
 HSIC = {"biased": hsic_biased, "unbiased": hsic_unbiased, "published": hsic_published}
 AGAINST = {  # what the encoders minimise against the discriminator, from its logits on content and the clips' labels
@@ -42,6 +49,26 @@ DIFFERENCES = {  # along time, along frequency
     "frames_bins": (reconstruction.temporal_difference, reconstruction.spectral_difference),
     "published": (reconstruction.temporal_difference_published, reconstruction.spectral_difference_published),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """Clips of a batch as the model plays them on another instrument.
+
+    Attributes:
+        chosen: which clips ``(n,)``.
+        content: their ``z_content`` before ``(n, S, content_size)``, a constant.
+        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients if ``loss.realism`` asks;
+            None for complex output.
+        voices: of the instruments that they are played on ``(n,)``.
+        weight: of a mean over these clips in the mean over processes; 1 where there is one process.
+    """
+
+    chosen: Tensor
+    content: Tensor
+    magnitude: Tensor | None
+    voices: Tensor
+    weight: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +83,7 @@ class Batch:
         heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
         frames: of the clips' STFT; the last section may be filled up beyond them.
+        translation: the clips that ``heard`` has as the model plays them, if any.
     """
 
     features: Features
@@ -64,6 +92,7 @@ class Batch:
     heard: Features
     heard_labels: Tensor
     frames: int
+    translation: Translation | None = None
 
 
 def generator_losses(
@@ -86,8 +115,9 @@ def generator_losses(
         part: which clips of the global batch these are.
 
     Returns:
-        the losses by name, scalars: those of :data:`RECONSTRUCTION`, ``contrastive``, ``margin``, ``hsic``,
-        ``adversarial``; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``, detached.
+        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`BACK_TRANSLATION`, ``contrastive``,
+        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``,
+        detached.
     """
     training, constants, shape = config.training, config.loss, config.representation
     share = config.phases[phase_at(config.phases, step, training.steps)].back_translation
@@ -95,9 +125,11 @@ def generator_losses(
         batch = back_translate(config, model, batch, share, random, part)
     heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
     heard = change_gain(heard, shape, training.gain, random, part)
+    heard = change_decay(heard, shape, training.decay, random, part)
     target = model.target(batch.features, batch.labels)
     content = model.content_encoder(model.encoder_input(heard, batch.heard_labels))
     energy = content.float().square().mean()
+    translated = translation_losses(config, discriminator, batch.translation, content, part)
     if training.content_noise:
         content = content + training.content_noise * part.noise(content, random).to(content)
     styles = part.gather(batch_style(model, batch))
@@ -117,6 +149,7 @@ def generator_losses(
     losses = {
         **reconstruction_losses(config, model, prediction, target, batch, part),
         "content_energy": energy,
+        **translated,
         "contrastive": supervised_info_nce(styles, slots, constants.temperature),
         "margin": MARGIN[constants.margin_form](prototypes, constants.margin, relative=constants.margin_relative),
         "hsic": HSIC[constants.hsic](styles, part.gather(content.mean(dim=1))),
@@ -126,7 +159,6 @@ def generator_losses(
     return losses, batch, content.detach()
 
 
-@torch.no_grad()
 def back_translate(
     config: Config,
     model: TransferModel,
@@ -148,24 +180,37 @@ def back_translate(
         share: probability that a clip is changed.
         random: source of chance of this step.
         part: which clips of the global batch these are.
+
+    Returns:
+        the batch with other ``heard``, ``heard_labels`` and ``translation``. Nothing is learned through ``heard``.
     """
-    device, styles = batch.labels.device, part.gather(batch_style(model, batch))
-    labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
-    chosen = part.draw(torch.rand, len(batch.labels), generator=random) < share
-    # A clip whose style is taken: any of another instrument, which a balanced batch always has.
-    instrument = played_by % len(config.instruments)
-    other = (instrument[:, None] != instrument).float()
-    giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(device)
-    chosen = chosen.nonzero()[:, 0].to(device)
-    if not len(chosen):
+    device, count = batch.labels.device, len(batch.labels)
+    everywhere = torch.rand(count * part.count, generator=random) < share
+    if not everywhere.any():
         return batch
-    style = class_prototypes(styles, slots, int(slots.max()) + 1)[slots[giver]]
-    heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
-    content = model.content_encoder(model.encoder_input(heard, voices))
-    target = model.target(heard, voices)
-    nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-    prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=labels[giver])
-    with torch.autocast(device.type, enabled=False):
+    own = part.own(everywhere)
+    # A process without a clip converts its first one with the weight 0: all processes exchange the same things.
+    chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
+    weight = int(own.sum()) * part.count / int(everywhere.sum())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
+        styles = part.gather(batch_style(model, batch))
+        labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
+        # A clip whose style is taken: any of another instrument, which a balanced batch always has.
+        instrument = played_by % len(config.instruments)
+        other = (instrument[:, None] != instrument).float()
+        giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(device)
+        chosen = chosen.to(device)
+        style = class_prototypes(styles, slots, int(slots.max()) + 1)[slots[giver]]
+        heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
+        content = model.content_encoder(model.encoder_input(heard, voices))
+        target = model.target(heard, voices)
+        nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
+        prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=labels[giver])
+    magnitude = None if config.representation.output == "complex" else prediction.magnitude
+    translation = Translation(chosen, content.detach().float(), magnitude, labels[giver], weight)
+    if weight == 0:
+        return dataclasses.replace(batch, translation=translation)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         stft = model.to_stft(prediction, batch.frames)
         audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
         level = audio.square().mean(dim=1, keepdim=True).sqrt()
@@ -174,7 +219,32 @@ def back_translate(
         batch,
         heard=batch.heard.put(chosen, played),
         heard_labels=batch.heard_labels.index_put((chosen,), labels[giver]),
+        translation=translation,
     )
+
+
+def translation_losses(
+    config: Config, discriminator: nn.Module, translation: Translation | None, content: Tensor, part: Part = ALONE
+) -> dict[str, Tensor]:
+    """The losses of back-translated clips by name; 0 where there are none.
+
+    ``agreement`` is the mean square of the change of ``z_content`` from the clip itself to the clip as the model plays
+    it, over the mean square of ``z_content``: what is played should not depend on who plays. ``realism`` is
+    :func:`realism_loss` of the critic's scores.
+
+    Args:
+        content: ``z_content`` of the batch as it was heard, ``(B, S, content_size)``.
+    """
+    nothing = content.new_zeros((), dtype=torch.float32)
+    if translation is None:
+        return {"agreement": nothing, "realism": nothing}
+    change = (content[translation.chosen].float() - translation.content).square().mean()
+    energy = part.gather(content.detach().float().square().mean()[None]).mean()
+    realism = nothing
+    if config.loss.realism:
+        discriminator.critic.eval()  # its spectral norms are brought up to date in its own step
+        realism = translation.weight * realism_loss(discriminator.critic(translation.magnitude, translation.voices))
+    return {"agreement": translation.weight * change / energy.clamp_min(1e-6), "realism": realism}
 
 
 def batch_style(model: TransferModel, batch: Batch) -> Tensor:
@@ -240,6 +310,7 @@ def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
     weights = loss_weights(config.phases, step, config.training.steps)
     terms = RECONSTRUCTION[config.representation.output]
     total = weights["reconstruction"] * sum(getattr(config.loss, name) * losses[name] for name in terms)
+    total = total + sum(getattr(config.loss, name) * losses[name] for name in BACK_TRANSLATION)
     return total + sum(weights[name] * losses[name] for name in ("contrastive", "margin", "hsic", "adversarial"))
 
 
@@ -250,8 +321,10 @@ def discriminator_loss(
     batch: Batch,
     content: Tensor,
     part: Part = ALONE,
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy on ``z_content`` and on ``z_style`` with ``z_class``; only the discriminator gets gradients.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the critic's loss, 0 without clips for it.
+
+    Only the discriminator and its critic get gradients.
 
     Args:
         content: ``z_content`` of the batch, detached.
@@ -263,7 +336,14 @@ def discriminator_loss(
     logits = discriminator.content_logits(content)
     style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
     classes = torch.arange(len(prototypes), device=labels.device)
+    translation, hinge = batch.translation, logits.new_zeros((), dtype=torch.float32)
+    if config.loss.realism and translation is not None:
+        discriminator.critic.train()
+        magnitudes = torch.cat([model.target(batch.features, batch.labels), translation.magnitude.detach()])
+        scores = discriminator.critic(magnitudes, torch.cat([batch.labels, translation.voices]))
+        hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
     return (
         discriminator_cross_entropy(logits, batch.heard_labels),
         discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
+        hinge,
     )

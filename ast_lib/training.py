@@ -192,15 +192,15 @@ class Trainer:
             self.generator_optimizer.step()
 
         with torch.set_grad_enabled(discriminator_learns), self._computing():
-            on_content, on_style = discriminator_loss(
+            on_content, on_style, on_sound = discriminator_loss(
                 self.config, self.model, self.discriminator, heard, content, self.part
             )
-        losses = {"discriminator": on_content, "discriminator_style": on_style}
+        losses = {"discriminator": on_content, "discriminator_style": on_style, "critic": on_sound}
         if discriminator_learns:
             losses["discriminator_gradient_norm"] = self._gradients(
                 self.discriminator,
                 self.discriminator_optimizer,
-                on_content + on_style,
+                on_content + on_style + on_sound,
                 training.discriminator_clip or math.inf,
             )
         logged |= self._finite(losses, batch)

@@ -66,7 +66,5 @@ def made_dataset(config: Config) -> Dataset:
     data, training = config.data, config.training
     splits = split_by_piece(made_pieces(), config.instruments, data.seed, data.test_pieces, data.validation_pieces)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    sampler = BatchSampler(
-        splits.train, training.seconds, training.batch, training.seed, synths, config.soundfont_shares
-    )
-    return Dataset(config, splits, synths, sampler)
+    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, training.slow
+    return Dataset(config, splits, synths, BatchSampler(splits.train, *options))

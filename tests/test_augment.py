@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from ast_lib.augment import LOWEST, change_gain, corrupt_context, equalise, record_in_room
+from ast_lib.augment import LOWEST, change_decay, change_gain, corrupt_context, equalise, record_in_room, since_onset
 from ast_lib.config import RepresentationConfig, TrainingConfig
 from ast_lib.representation import Features
 
@@ -133,6 +133,52 @@ def test_gains_of_clips_have_the_deviation_asked_for_and_0_changes_nothing():
     )
     assert decibels.std() == pytest.approx(6.0, rel=0.05) and abs(decibels.mean()) < 0.4
     assert change_gain(features, SHAPE, 0.0, generator()) is features
+
+
+# --- Decay
+
+
+def notes(starts=(10, 60), frames=120):
+    """A clip of held notes in every bin: level 1 from the first start on, with a peak at each start; ``(1, ...)``."""
+    level = torch.zeros(frames)
+    level[starts[0] :] = 1
+    level[list(starts)] = 1.5
+    stft = level.view(1, frames // 4, 4, 1).expand(-1, -1, -1, SHAPE.stft_bins)
+    return Features(stft, stft[..., : SHAPE.cqt_bins], torch.ones_like(stft))
+
+
+def test_onsets_are_where_notes_begin():
+    since = since_onset(notes().stft_magnitude.flatten(1, 2))[0]
+    assert since[:10].tolist() == list(range(10)) and since[10:60].tolist() == list(range(50))
+    assert since[60:].tolist() == list(range(60))
+    assert since_onset(torch.zeros(1, 5, 3)).tolist() == [[0, 1, 2, 3, 4]]  # silence has none
+
+
+def decays(features, decibels, seed=0):
+    heard = change_decay(features, SHAPE, decibels, generator(seed))
+    ratio = heard.stft_magnitude / features.stft_magnitude.clamp_min(1e-9)
+    return 20 / SHAPE.compression * ratio.clamp_min(1e-9).log10().flatten(1, 2)[0], heard
+
+
+def test_levels_change_in_proportion_to_the_time_since_the_onset():
+    level, heard = decays(notes(), 40.0, seed=1)
+    seconds = torch.arange(50) * SHAPE.hop / SHAPE.sample_rate
+    octave4 = 24  # bin of the STFT nearest to four octaves above the lowest, whose slope is the rate itself
+    slope = level[59] / seconds[-1]
+    torch.testing.assert_close(level[10:60], seconds[:, None] * slope, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(level[60:110], level[10:60], rtol=1e-3, atol=1e-3)
+    assert 1 < slope[octave4].abs() <= 40.5
+    assert slope[200].abs() > slope[octave4].abs() > slope[2].abs()
+    assert not heard.stft_magnitude.flatten(1, 2)[:, :10].any()  # silence stays silence
+
+
+def test_rates_go_both_ways_up_to_the_one_asked_for_and_stop_at_30_db():
+    ends = torch.stack([decays(notes((0,), 400), 1000.0, seed)[0][-1] for seed in range(20)])
+    assert ends.max() == pytest.approx(30, abs=0.01) and ends.min() == pytest.approx(-30, abs=0.01)
+    rates = torch.stack([decays(notes((0,), 40), 10.0, seed)[0][-1, 24] for seed in range(300)]) / (39 * 256 / 22050)
+    assert rates.abs().max() == pytest.approx(10, rel=0.05) and abs(rates.mean()) < 1
+    features = notes()
+    assert change_decay(features, SHAPE, 0.0, generator()) is features
 
 
 # --- Context

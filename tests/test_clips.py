@@ -139,6 +139,15 @@ def test_a_piece_shorter_than_the_clip_is_played_whole():
     assert found.pitch.tolist() == source.notes.pitch.tolist() and found.onset[0] == 0
 
 
+def test_a_practice_tempo_makes_notes_longer_up_to_four_times():
+    source, lengths = piece("tune"), []
+    for seed in range(40):
+        usual = clips.excerpt(source, 3.0, np.random.default_rng(seed))
+        slow = clips.excerpt(source, 3.0, np.random.default_rng(seed), slow=1.0)
+        lengths.append(np.median(slow.duration) / np.median(usual.duration))
+    assert max(lengths) > 2.5 and np.mean(lengths) > 1.3
+
+
 def test_the_generator_is_the_only_source_of_chance():
     first, again, other = (clips.excerpt(piece("tune"), 3.0, np.random.default_rng(seed)) for seed in (1, 1, 2))
     for name in ("onset", "duration", "pitch", "velocity"):
@@ -246,7 +255,7 @@ def test_a_batch_depends_on_seed_and_step_alone(player):
 def test_each_class_plays_its_own_pieces_on_its_own_instrument(player, monkeypatch):
     seen = set()
 
-    def spy(source, seconds, rng):
+    def spy(source, seconds, rng, slow):
         seen.add(source.name)
         return source.notes
 

@@ -119,3 +119,76 @@ def test_spectral_distance_is_the_metric_on_every_fourth_section():
     ).mean()
     assert objective.spectral_distance(estimate, truth, 0.3, 1.0).item() == pytest.approx(expected.item(), rel=1e-4)
     assert objective.spectral_distance(estimate, truth, 0.3, 0.0).item() == 0
+
+
+# --- Back-translated clips
+
+
+def with_critic(*assignments):
+    """A configuration that back-translates at every step, and a run of it."""
+    first = phases(0.0)[0] | {"back_translation": 0.5}
+    config = dataclasses.replace(
+        override(CONFIG, "loss.realism=0.1", "loss.agreement=0.3", *assignments),
+        curriculum=(type(CONFIG.curriculum[0])(**first),),
+    )
+    return config, Trainer(config, made_dataset(config), "cpu")
+
+
+def test_agreement_is_the_change_of_the_content_over_its_energy():
+    config, run = with_critic()
+    content = torch.randn(8, 5, 6, generator=random())
+    chosen = torch.tensor([1, 4])
+    before = content[chosen] + 0.5
+    translation = objective.Translation(chosen, before, None, chosen, 0.5)
+    config = override(config, "loss.realism=0")
+    losses = objective.translation_losses(config, run.discriminator, translation, content)
+    assert losses["agreement"].item() == pytest.approx(0.5 * 0.25 / content.square().mean().item(), rel=1e-5)
+    assert losses["realism"].item() == 0
+    same = dataclasses.replace(translation, content=content[chosen])
+    assert objective.translation_losses(config, run.discriminator, same, content)["agreement"].item() == 0
+    assert objective.translation_losses(config, run.discriminator, None, content)["agreement"].item() == 0
+
+
+def test_what_was_played_is_judged_as_the_voice_it_is_for_and_teaches_encoder_and_decoder():
+    config, run = with_critic()
+    losses, heard, _ = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    translation = heard.translation
+    assert torch.equal(translation.voices, heard.heard_labels[translation.chosen])
+    assert not translation.content.requires_grad and translation.magnitude.requires_grad
+    scores = run.discriminator.critic.eval()(translation.magnitude, translation.voices)
+    assert losses["realism"].item() == pytest.approx(-scores.mean().item(), abs=1e-6)
+    run.model.zero_grad()
+    losses["realism"].backward()
+    for network in (run.model.content_encoder, run.model.style_encoder, run.model.decoder):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in network.parameters())
+
+
+def test_the_critic_learns_from_its_own_loss_and_nothing_else_does():
+    config, run = with_critic()
+    _, heard, content = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    run.discriminator.zero_grad()
+    run.model.zero_grad()
+    *_, hinge = objective.discriminator_loss(config, run.model, run.discriminator, heard, content)
+    assert 0 < hinge.item() < 4
+    hinge.backward()
+    learning = {name for name, value in run.discriminator.named_parameters() if value.grad is not None}
+    assert learning and all(name.startswith("critic.") for name in learning)
+    assert all(value.grad is None for value in run.model.parameters())
+
+
+def test_without_back_translation_the_critic_waits():
+    config, run = with_critic()
+    config = dataclasses.replace(config, curriculum=CONFIG.curriculum)
+    losses, heard, content = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    assert losses["realism"].item() == losses["agreement"].item() == 0
+    *_, hinge = objective.discriminator_loss(config, run.model, run.discriminator, heard, content)
+    assert hinge.item() == 0 and not hinge.requires_grad
+
+
+def test_the_total_counts_both_losses_with_their_weights():
+    config, run = with_critic()
+    losses, *_ = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    without = override(config, "loss.agreement=0", "loss.realism=0")
+    difference = objective.total_loss(config, losses, 0) - objective.total_loss(without, losses, 0)
+    expected = 0.3 * losses["agreement"] + 0.1 * losses["realism"]
+    assert difference.item() == pytest.approx(expected.item(), abs=1e-5)

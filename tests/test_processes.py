@@ -30,7 +30,11 @@ CONFIG = tiny(
     "training.another_voice=0.5",
     "training.gain=3",
     "training.timbre=3",
+    "training.decay=40",
+    "training.slow=0.5",
     "loss.log_spectral=0.1",
+    "loss.agreement=0.3",
+    "loss.realism=0.1",
     "training.content_noise=0.1",
     "training.validate_every=2",
     'curriculum=[{"name": "all", "start": 0.0, "reconstruction": 1.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, '
@@ -54,7 +58,9 @@ def test_the_parts_of_a_batch_are_the_batch():
             assert np.array_equal(np.concatenate([half[kind] for half in halves]), whole[kind])
 
 
-@pytest.mark.parametrize("name", ["equalise", "timbre", "change_gain", "record_in_room", "corrupt_context"])
+@pytest.mark.parametrize(
+    "name", ["equalise", "timbre", "change_gain", "change_decay", "record_in_room", "corrupt_context"]
+)
 def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
     features, shape = random_features(CONFIG, 6, 3), CONFIG.representation
     audio = torch.randn(6, 500, generator=generator())
@@ -68,6 +74,8 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
             return augment.equalise(clips, shape, 5.0, generator(), 4, part).stft_magnitude
         if name == "change_gain":
             return augment.change_gain(clips, shape, 5.0, generator(), part).cqt_magnitude
+        if name == "change_decay":
+            return augment.change_decay(clips, shape, 40.0, generator(), part).cqt_magnitude
         if name == "record_in_room":
             return augment.record_in_room(part.own(audio), 22050, 0.8, generator(), part)
         return augment.corrupt_context(clips.stft_magnitude, part.own(own), CONFIG.training, generator(), part)[0]

@@ -13,6 +13,7 @@ loss                                       file                   source        
 ``discriminator_cross_entropy``            ``adversarial.py``     Goodfellow et al. 2014, eq. 1              08
 ``negative_entropy``                       ``adversarial.py``     Springenberg 2016, sec. 3                  08
 ``negative_cross_entropy``                 ``adversarial.py``     Ganin et al. 2016, sec. 4                  08
+``critic_hinge``, ``realism_loss``         ``adversarial.py``     Lim and Ye 2017, sec. 3                    11
 ``complex_mse``                            ``reconstruction.py``  squared error of both channels             09
 ``magnitude_l1``, ``magnitude_mse``        ``reconstruction.py``  errors of magnitudes                       09
 ``log_spectral``                           ``reconstruction.py``  Gray and Markel 1976, log deviation        09
