@@ -1,6 +1,7 @@
 """The one configuration object: what a run is, stored with every checkpoint.
 
-Chapter: ``notebooks/11_training.md``. A preset is a complete :class:`Config`; a variant is one field of it, written
+Chapters: ``notebooks/11_training.md``, ``notebooks/13_published_run.md`` (the preset ``paper``) and
+``notebooks/14_ablations.md`` (variants). A preset is a complete :class:`Config`; a variant is one field of it, written
 ``"model.token_injection=false"`` wherever text is needed (papermill, the command line) and set with :func:`override`.
 """
 

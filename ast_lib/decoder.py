@@ -1,6 +1,7 @@
 """Autoregressive Transformer decoder over sections of the target, with cached keys and values.
 
-Chapter: ``notebooks/10_decoder.md``, whose equations are cited by their labels. The token of section ``s`` carries
+Chapters: ``notebooks/10_decoder.md``, whose equations are cited by their labels, and ``notebooks/13_published_run.md``
+(hidden states fed back). The token of section ``s`` carries
 section ``s - 1`` of what has been generated; the memory is ``[B, 2S, d]``: the content of the S sections, then the
 style repeated S times. The appendix's other decoders are in :mod:`ast_lib.decoder_variants`.
 """

@@ -1,7 +1,8 @@
 """Metrics: how far an output is from the true target, from the score, and Table 1 of the paper as published.
 
-Chapters: ``notebooks/01_paper.md`` (the published metrics), ``notebooks/11_training.md`` (transfer curve) and
-``notebooks/15_listening.md``. Conventions, unless a docstring says otherwise:
+Chapters: ``notebooks/01_paper.md`` (the published metrics), ``notebooks/11_training.md`` (transfer curve),
+``notebooks/12_evaluation.md`` (every metric with its equation) and ``notebooks/15_listening.md``.
+Conventions, unless a docstring says otherwise:
 
 - Audio is one clip, ``(samples,)``, a numpy array or a tensor, at 22,050 Hz; ``estimate`` is what a system made,
   ``truth`` the same notes rendered on the target instrument. Both have the same length: nothing is trimmed in silence.

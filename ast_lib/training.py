@@ -1,7 +1,8 @@
 """Training: alternating generator and discriminator steps over the curriculum, with exact resume.
 
-Chapter: ``notebooks/11_training.md``. A run is a function of its configuration: batch, augmentation and corruption of
-step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it had never stopped.
+Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``. A run is a function of its configuration: batch,
+augmentation and corruption of step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it
+had never stopped.
 
 One process trains unless a launcher starts more; they share each batch (:mod:`ast_lib.processes`), so that
 ``training.batch`` is the global one and the result does not depend on their number, up to rounding. With a script that
@@ -31,7 +32,6 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
@@ -248,7 +248,13 @@ class Trainer:
 
     def _save_batch(self, batch: Batch) -> pathlib.Path | None:
         """Write what :meth:`replay` needs to ``stopped.pt``: the global batch, the networks and where they were."""
-        gathered = apply_to_collection(dataclasses.asdict(batch), Tensor, self.part.gather)
+
+        def whole(value):
+            if isinstance(value, dict):
+                return {name: whole(item) for name, item in value.items()}
+            return self.part.gather(value) if isinstance(value, Tensor) else value
+
+        gathered = whole(dataclasses.asdict(batch))
         if self.folder is None:
             return None
         state = {"seed": self.config.training.seed, "batch": gathered}

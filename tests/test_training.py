@@ -286,10 +286,11 @@ def test_statistics_are_those_of_clips_that_are_never_trained_on(dataset):
 
 def test_the_total_is_the_weighted_sum(dataset):
     losses = {name: torch.tensor(10.0**-index) for index, name in enumerate(LOSSES)}
-    config = override(CONFIG, "loss.log_spectral=0.5")
+    config = override(CONFIG, "loss.log_spectral=0.5", "loss.agreement=0.7")
+    losses |= {"agreement": torch.tensor(0.3), "realism": torch.tensor(-4.0)}
     for step in (0, 1, 3, 7):
         weight = loss_weights(CONFIG.curriculum, step, 8)
-        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001
+        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001 + 0.7 * 0.3 + 0 * -4.0
         for name in ("contrastive", "margin", "hsic", "adversarial"):
             expected += weight[name] * losses[name].item()
         assert total_loss(config, losses, step).item() == pytest.approx(expected)
@@ -564,7 +565,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_nothing_is_learnt_from_it(da
 
     run = trainer(dataset)
     before = {name: weights(getattr(run, name)) for name in ("model", "discriminator", "average")}
-    monkeypatch.setattr(objective, "hsic_biased", Poisoned.apply)
+    monkeypatch.setitem(objective.HSIC, "biased", Poisoned.apply)
     with pytest.raises(AstError, match="training: the gradient of the loss hsic is (nan|inf) at step 0"):
         run.train_step(run.batch(0))
     assert not any(differs(before[name], getattr(run, name)) for name in before)
