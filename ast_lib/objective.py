@@ -1,9 +1,9 @@
 """What a training step minimises: the losses of encoders and decoder, their sum, and the discriminator's loss.
 
-Chapters: ``notebooks/11_training.md``, ``notebooks/13_published_run.md``. The losses themselves are in :mod:`ast_lib.losses`; their weights over time
-are the curriculum's (:mod:`ast_lib.curriculum`). Where several processes share a batch, what compares clips with each
-other sees those of all of them, and the mean over processes of a loss is that of the global batch
-(:mod:`ast_lib.processes`).
+Chapters: ``notebooks/11_training.md``, ``notebooks/13_published_run.md``. The losses themselves are in
+:mod:`ast_lib.losses`; their weights over time are the curriculum's (:mod:`ast_lib.curriculum`). Where several processes
+share a batch, what compares clips with each other sees those of all of them, and the mean over processes of a loss is
+that of the global batch (:mod:`ast_lib.processes`).
 """
 
 import dataclasses
