@@ -546,7 +546,7 @@ def preset(name: str) -> Config:
             soundfont_shares=(2, 1, 1),
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
             model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
-            loss=LossConfig(log_spectral=0.05, agreement=0.5, realism=0.1),
+            loss=LossConfig(log_spectral=0.05, phase=0.6, agreement=2.0, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
