@@ -546,16 +546,16 @@ def preset(name: str) -> Config:
             soundfont_shares=(2, 1, 1),
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
             model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
-            loss=LossConfig(log_spectral=0.05, phase=0.6, agreement=2.0, realism=0.1),
+            loss=LossConfig(log_spectral=0.05, agreement=0.5, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
                 Phase("hsic", 0.04, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
                 Phase("adversarial", 0.06, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
-                Phase("back-translation", 0.3, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
+                Phase("back-translation", 0.38, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=6500,
+                steps=5200,
                 learning_rate=8e-4,
                 discriminator_rate=8e-4,
                 warm_up=200,
