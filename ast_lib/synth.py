@@ -15,10 +15,13 @@ import pathlib
 import threading
 
 import numpy as np
-import pretty_midi
 
 from ast_lib.errors import AstError
 from ast_lib.scores import Notes
+
+# pretty_midi imports pyfluidsynth, which prints where it found its library when the variable CI is set.
+with contextlib.redirect_stdout(io.StringIO()):
+    import pretty_midi
 
 SAMPLE_RATE = 22050
 BLOCK = 64  # samples that FluidSynth computes at once
@@ -81,9 +84,7 @@ def program_of(instrument: str | int) -> int:
 
 def _library():
     try:
-        # On CI services pyfluidsynth prints where it found the library.
-        with contextlib.redirect_stdout(io.StringIO()):
-            import fluidsynth
+        import fluidsynth
     except ImportError as error:
         raise AstError(
             "FluidSynth: the system library was not found; install it with "
