@@ -154,6 +154,11 @@ def map_parts(function: Callable, *predictions: Prediction) -> Prediction:
     return type(predictions[0])(*(function([getattr(each, name) for each in predictions]) for name in names))
 
 
+def take(prediction: Prediction, start: int, stop: int) -> Prediction:
+    """Its sections ``start`` to ``stop``, a view."""
+    return map_parts(lambda tensors: tensors[0][:, start:stop], prediction)
+
+
 def join(parts: list[Prediction]) -> Prediction:
     """Predictions one after the other in time, as float32."""
     return map_parts(lambda tensors: torch.cat(tensors, dim=1).float(), *parts)
@@ -248,14 +253,26 @@ class Decoder(nn.Module):
         """Context ``(B, S, T, F)`` to tokens ``(B, S * units, width)``."""
         return self.embed(context.flatten(2))
 
+    def _before_head(self, x: Tensor) -> Tensor:
+        """Hidden states ``(B, n, width)`` as the head takes them."""
+        x = self.norm(x)
+        return x if self.hidden is None else F.gelu(self.hidden(x))
+
     def _raw(self, x: Tensor) -> Tensor:
         """Hidden states ``(B, n, width)`` to the values that each token draws, those of the context first."""
-        x = self.norm(x)
-        return self.head(x if self.hidden is None else F.gelu(self.hidden(x)))
+        return self.head(self._before_head(x))
+
+    def _raw_context(self, x: Tensor) -> Tensor:
+        """Those of the context alone: of the head's rows, the largest matrix, a third."""
+        if not isinstance(self.head, nn.Linear):
+            raw = self._raw(x)
+            return raw[..., : raw.shape[-1] * self.context_parts // self.parts]
+        rows = self.head.out_features * self.context_parts // self.parts
+        return F.linear(self._before_head(x), self.head.weight[:rows], self.head.bias[:rows])
 
     def _feed(self, raw: Tensor, position: int) -> Tensor:
-        """The next token, of what has been drawn at a position."""
-        return self._embed(self._predict(raw).context)
+        """The next token, of the context ``raw`` that has been drawn at a position."""
+        return self.embed(raw)
 
     def _predict(self, raw: Tensor) -> Prediction:
         """Values of ``S * units`` tokens to a prediction of S sections."""
@@ -304,15 +321,17 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
-        position, drawn = 0, []
+        position, states = 0, []
         while position < tokens:
             x = self._tokens(embedded, content, style, position, norm=self.feedback == "section")
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer.extend(x, cache, position)
-            drawn.append(self._raw(x[:, -1:]))
+            states.append(x[:, -1:])
             position += embedded.shape[1]
-            embedded = self._feed(drawn[-1], position - 1) if self.feedback == "section" else x[:, -1:]
-        return join([self._predict(torch.cat(drawn, dim=1))])
+            embedded = x[:, -1:]
+            if self.feedback == "section":
+                embedded = self._feed(self._raw_context(embedded), position - 1)
+        return self._output(torch.cat(states, dim=1)).float()
 
 
 def small_output(layer: nn.Module) -> nn.Module:

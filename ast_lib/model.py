@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ast_lib.config import Config
-from ast_lib.decoder import Prediction, join, map_parts
+from ast_lib.decoder import Prediction, join, map_parts, take
 from ast_lib.decoder_variants import build_decoder
 from ast_lib.encoders import OneHot, PictureEncoder, SectionEncoder, initialise
 from ast_lib.errors import AstError
-from ast_lib.representation import Features, Representation
+from ast_lib.representation import Features, Representation, lock_phase
 
 SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
@@ -184,14 +184,17 @@ class TransferModel(nn.Module):
     def generate(self, content: Tensor, style: Tensor) -> Prediction:
         """Free-running decoding of any length: each window continues from the last ``overlap`` generated sections.
 
-        Time grows linearly with the length; caches are bounded by the window.
+        Time grows linearly with the length; beside the result, memory is bounded by the window.
         """
-        overlap = self.config.model.overlap
-        parts: list[Prediction] = []
-        for start, stop in self.windows(content.shape[1]):
-            prefix = parts[-1].context[:, -overlap:].to(content.dtype) if start and overlap else None
-            parts.append(self.decoder.generate(content[:, start:stop], style, prefix))
-        return self._of_voice(join(parts), style)
+        overlap, sections, whole = self.config.model.overlap, content.shape[1], None
+        for start, stop in self.windows(sections):
+            begin = start + overlap if start else 0
+            prefix = take(whole, start, begin).context.to(content.dtype) if start and overlap else None
+            part = self.decoder.generate(content[:, start:stop], style, prefix)
+            # Room for all windows at once: joined at the end, they would be there twice.
+            whole = whole or map_parts(lambda tensors: tensors[0][:, :1].repeat(1, sections, 1, 1), part)
+            map_parts(lambda tensors: tensors[0].copy_(tensors[1]), take(whole, begin, stop), part)
+        return self._of_voice(whole, style)
 
     def _of_voice(self, prediction: Prediction, style: Tensor) -> Prediction:
         """With the voice whose prototype is nearest to the style, where each has its own statistics."""
@@ -208,11 +211,11 @@ class TransferModel(nn.Module):
             keep = torch.ones(context.shape[0], stop - start, dtype=torch.bool, device=context.device)
             part = self.decoder(context[:, start:stop], keep, content[:, start:stop], style)
             skip = overlap if start else 0
-            parts.append(map_parts(lambda tensors, skip=skip: tensors[0][:, skip:], part))
+            parts.append(take(part, skip, stop - start))
         return self._of_voice(join(parts), style)
 
     def to_stft(self, prediction: Prediction, frames: int) -> Tensor:
-        """Complex STFT ``(B, frames, F)`` of a prediction: magnitudes decompressed, phase advances accumulated.
+        """Complex STFT ``(B, frames, F)`` of a prediction: magnitudes decompressed, advances accumulated and locked.
 
         A complex one is decompressed as it is.
         """
@@ -223,4 +226,4 @@ class TransferModel(nn.Module):
             drawn = self.denormalise(drawn, self.output, prediction.voices)
         if self.output == "stft_complex":
             return self.representation.from_channels(drawn)[:, :frames]
-        return self.representation.to_stft(drawn, prediction.advance)[:, :frames]
+        return lock_phase(self.representation.to_stft(drawn, prediction.advance)[:, :frames])

@@ -141,6 +141,26 @@ def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
     return advance.masked_fill(advance == 0, 1)
 
 
+def lock_phase(stft: Tensor) -> Tensor:
+    """The same magnitudes with the phases of a partial's bins locked together (equation ``phase-lock``).
+
+    In the Hann window's main lobe neighbouring bins point in opposite directions. Phases that were accumulated bin by
+    bin drift apart; here both neighbours of a peak, the largest of five bins, take the peak's phase plus π.
+
+    Args:
+        stft: complex ``(B, T, F)``; silence stays as it is.
+
+    Source: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio" (1999), where it is called
+    identity phase locking.
+    """
+    magnitude = stft.abs()
+    peak = (magnitude == F.max_pool1d(magnitude, 5, stride=1, padding=2)) & (magnitude > 0)
+    opposite = torch.where(peak, -direction(stft), 0)
+    from_below, from_above = F.pad(opposite[..., :-1], (1, 0)), F.pad(opposite[..., 1:], (0, 1))
+    locked = torch.where(from_below != 0, from_below, from_above)  # two peaks are at least three bins apart
+    return torch.where(locked != 0, magnitude * locked, stft)
+
+
 def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
     """Phase ``(B, T, F)`` in radians, from 0, whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``)."""
     step = advance.angle().double() + rotation.double()
@@ -248,6 +268,9 @@ class Representation(nn.Module):
 
         With an overlap ``o`` of the sections, ``S = ceil((T - o) / (section_frames - o))``.
         """
+        if len(audio) > 1 and audio.device.type == "cpu":
+            # One clip at a time: its spectra fit into the processor's cache, those of a batch do not.
+            return Features.cat([self(clip) for clip in audio.split(1)])
         stft = self.spectrogram(audio)
         cqt = self.constant_q(audio)[:, : stft.shape[1]]
         cut = (self.config.section_frames, self.config.section_overlap)

@@ -15,6 +15,7 @@ from ast_lib.representation import (
     accumulate_phase,
     bin_rotation,
     compress,
+    lock_phase,
     phase_advance,
     refine_phase,
     to_sections,
@@ -254,6 +255,36 @@ def test_features_turn_back_into_their_stft(representation, samples):
     turned = back * torch.polar(torch.ones(()), stft[:, :1].angle())
     assert ((turned - stft).abs().mean() / stft.abs().mean()).item() < 2e-3
     assert torch.allclose(representation.spectrogram.invert(turned, samples), audio, atol=2e-3)
+
+
+@pytest.mark.parametrize("frequency", [300.0, 443.0, 1234.5, 5000.0])
+def test_the_true_phases_of_a_sinusoid_are_locked_already(spectrogram, frequency):
+    time = torch.arange(8192) / 22050
+    stft = spectrogram(torch.sin(2 * torch.pi * frequency * time)[None])[:, 4:-4]
+    assert ((lock_phase(stft) - stft).abs() / stft.abs().amax(dim=-1, keepdim=True)).max() < 0.01
+
+
+def test_locking_keeps_magnitudes_and_peaks_and_turns_their_neighbours():
+    magnitude = torch.tensor([0.1, 0.5, 2.0, 1.0, 0.3, 0.2, 0.4, 0.0, 0.0])
+    stft = torch.polar(magnitude, torch.linspace(0, 3, 9))[None, None]
+    locked = lock_phase(stft)
+    torch.testing.assert_close(locked.abs(), stft.abs())
+    kept = [0, 2, 4, 6]  # two peaks, and bins beside no peak
+    assert torch.equal(locked[..., kept], stft[..., kept])
+    for bin_, peak in ((1, 2), (3, 2), (5, 6)):
+        opposite = -stft[..., peak] / stft[..., peak].abs()
+        torch.testing.assert_close(locked[..., bin_], opposite * magnitude[bin_])
+    assert locked[..., 7:].abs().max() == 0
+    assert lock_phase(torch.zeros(1, 3, 513, dtype=torch.complex64)).abs().max() == 0
+
+
+def test_a_clip_has_the_same_features_alone_and_in_a_batch(representation):
+    audio = torch.from_numpy(np.random.default_rng(0).normal(0, 0.07, (3, 11025)).astype(np.float32))
+    together = representation(audio)
+    for index in range(3):
+        alone = representation(audio[index : index + 1])
+        for name in ("stft_magnitude", "cqt_magnitude", "advance"):
+            torch.testing.assert_close(getattr(together, name)[index], getattr(alone, name)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_silence_is_all_zero_and_comes_back_silent(representation):
