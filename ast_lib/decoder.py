@@ -262,17 +262,17 @@ class Decoder(nn.Module):
         """Hidden states ``(B, n, width)`` to the values that each token draws, those of the context first."""
         return self.head(self._before_head(x))
 
-    def _raw_context(self, x: Tensor) -> Tensor:
-        """Those of the context alone: of the head's rows, the largest matrix, a third."""
-        if not isinstance(self.head, nn.Linear):
-            raw = self._raw(x)
-            return raw[..., : raw.shape[-1] * self.context_parts // self.parts]
-        rows = self.head.out_features * self.context_parts // self.parts
-        return F.linear(self._before_head(x), self.head.weight[:rows], self.head.bias[:rows])
+    def _feed(self) -> Callable[[Tensor, int], Tensor]:
+        """A function from the hidden state ``(B, 1, width)`` at a position to the next token, of what that state draws.
 
-    def _feed(self, raw: Tensor, position: int) -> Tensor:
-        """The next token, of the context ``raw`` that has been drawn at a position."""
-        return self.embed(raw)
+        Head and embedding are linear, so one matrix of ``width`` squared does the work of their two large ones.
+        """
+        if not (isinstance(self.head, nn.Linear) and isinstance(self.embed, nn.Linear)):
+            return lambda x, position: self._embed(self._output(x).context)
+        rows = self.embed.in_features
+        weight = self.embed.weight @ self.head.weight[:rows]
+        bias = self.embed(self.head.bias[:rows])
+        return lambda x, position: F.linear(self._before_head(x), weight, bias)
 
     def _predict(self, raw: Tensor) -> Prediction:
         """Values of ``S * units`` tokens to a prediction of S sections."""
@@ -321,7 +321,7 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
-        position, states = 0, []
+        position, states, feed = 0, [], self._feed()
         while position < tokens:
             x = self._tokens(embedded, content, style, position, norm=self.feedback == "section")
             for layer, cache in zip(self.layers, caches, strict=True):
@@ -330,7 +330,7 @@ class Decoder(nn.Module):
             position += embedded.shape[1]
             embedded = x[:, -1:]
             if self.feedback == "section":
-                embedded = self._feed(self._raw_context(embedded), position - 1)
+                embedded = feed(embedded, position - 1)
         return self._output(torch.cat(states, dim=1)).float()
 
 

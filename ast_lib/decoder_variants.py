@@ -6,6 +6,7 @@ becomes a token and a token a section, what the layers are, or how many tokens a
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -165,9 +166,12 @@ class PatchDecoder(Decoder):
     def _embed(self, context: Tensor) -> Tensor:
         return self.embed(self._patches(context))
 
-    def _feed(self, raw: Tensor, position: int) -> Tensor:
-        inside = self.inside[position % self.units]
-        return self.embed(raw[..., : len(inside)] * inside)
+    def _feed(self) -> Callable[[Tensor, int], Tensor]:
+        def feed(x: Tensor, position: int) -> Tensor:
+            inside = self.inside[position % self.units]
+            return self.embed(self._raw(x)[..., : len(inside)] * inside)
+
+        return feed
 
     def _predict(self, raw: Tensor) -> Prediction:
         patches = raw.unflatten(-1, (self.parts, *self.patch)).unflatten(1, (-1, *self.grid))
