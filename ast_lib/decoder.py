@@ -258,21 +258,17 @@ class Decoder(nn.Module):
         x = self.norm(x)
         return x if self.hidden is None else F.gelu(self.hidden(x))
 
-    def _raw(self, x: Tensor) -> Tensor:
-        """Hidden states ``(B, n, width)`` to the values that each token draws, those of the context first."""
-        return self.head(self._before_head(x))
-
     def _feed(self) -> Callable[[Tensor, int], Tensor]:
-        """A function from the hidden state ``(B, 1, width)`` at a position to the next token, of what that state draws.
+        """A function from what the head takes at a position, ``(B, 1, width)``, to the next token, of what it draws.
 
         Head and embedding are linear, so one matrix of ``width`` squared does the work of their two large ones.
         """
         if not (isinstance(self.head, nn.Linear) and isinstance(self.embed, nn.Linear)):
-            return lambda x, position: self._embed(self._output(x).context)
+            return lambda x, position: self._embed(self._predict(self.head(x)).context)
         rows = self.embed.in_features
         weight = self.embed.weight @ self.head.weight[:rows]
-        bias = self.embed(self.head.bias[:rows])
-        return lambda x, position: F.linear(self._before_head(x), weight, bias)
+        bias = self.embed(self.head.bias[None, :rows])[0]
+        return lambda x, position: F.linear(x, weight, bias)
 
     def _predict(self, raw: Tensor) -> Prediction:
         """Values of ``S * units`` tokens to a prediction of S sections."""
@@ -280,7 +276,7 @@ class Decoder(nn.Module):
         return self.prediction(*(part.unflatten(-1, (self.frames, self.bins)) for part in parts))
 
     def _output(self, x: Tensor) -> Prediction:
-        return self._predict(self._raw(x))
+        return self._predict(self.head(self._before_head(x)))
 
     def forward(self, context: Tensor, keep: Tensor, content: Tensor, style: Tensor) -> Prediction:
         """All sections at once, given a context for each (teacher forcing, where the context is the truth).
@@ -321,17 +317,16 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
-        position, states, feed = 0, [], self._feed()
+        position, drawn, feed = 0, [], self._feed()
         while position < tokens:
             x = self._tokens(embedded, content, style, position, norm=self.feedback == "section")
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer.extend(x, cache, position)
-            states.append(x[:, -1:])
+            x = x[:, -1:]
+            drawn.append(self._before_head(x))
             position += embedded.shape[1]
-            embedded = x[:, -1:]
-            if self.feedback == "section":
-                embedded = feed(embedded, position - 1)
-        return self._output(torch.cat(states, dim=1)).float()
+            embedded = feed(drawn[-1], position - 1) if self.feedback == "section" else x
+        return self._predict(self.head(torch.cat(drawn, dim=1))).float()
 
 
 def small_output(layer: nn.Module) -> nn.Module:

@@ -169,7 +169,7 @@ class PatchDecoder(Decoder):
     def _feed(self) -> Callable[[Tensor, int], Tensor]:
         def feed(x: Tensor, position: int) -> Tensor:
             inside = self.inside[position % self.units]
-            return self.embed(self._raw(x)[..., : len(inside)] * inside)
+            return self.embed(self.head(x)[..., : len(inside)] * inside)
 
         return feed
 
