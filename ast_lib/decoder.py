@@ -317,7 +317,8 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
-        position, drawn, feed = 0, [], self._feed()
+        position, drawn = 0, []
+        feed = self._feed() if self.feedback == "section" else None  # the hidden state itself
         while position < tokens:
             x = self._tokens(embedded, content, style, position, norm=self.feedback == "section")
             for layer, cache in zip(self.layers, caches, strict=True):
@@ -325,7 +326,7 @@ class Decoder(nn.Module):
             x = x[:, -1:]
             drawn.append(self._before_head(x))
             position += embedded.shape[1]
-            embedded = feed(drawn[-1], position - 1) if self.feedback == "section" else x
+            embedded = feed(drawn[-1], position - 1) if feed else x
         return self._predict(self.head(torch.cat(drawn, dim=1))).float()
 
 
