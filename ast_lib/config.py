@@ -72,6 +72,9 @@ class ModelConfig:
     heads: int = 4
     window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: int = 16  # sections that two neighbouring windows share
+    content_noise: float = 0.0  # standard deviation of noise on z_content: with its energy, what a section can say
+    style_noise: float = 0.0  # the same of the z_style of a clip (not of an instrument's own style)
+    align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
     encoder: str = "conv1d"  # front end: conv1d over sections, or resnet2d over each section's picture, as published
     cnn_channels: tuple[int, ...] = (32, 64, 128, 256, 512, 512)  # of the blocks of resnet2d
@@ -112,6 +115,7 @@ class LossConfig:
 
     magnitude: float = 5.0  # L1 of compressed magnitudes
     log_spectral: float = 0.0  # log-spectral distance in dB: quiet bins count as much as loud ones
+    level: float = 0.0  # error of a frame's level in dB: the envelope of a note
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
     agreement: float = 0.0  # z_content before and after back-translation: mean square of the change over the energy
@@ -158,7 +162,6 @@ class TrainingConfig:
     slow: float = 0.0  # share of clips at a practice tempo, down to a quarter: long notes are rare in tunes
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
     timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
-    content_noise: float = 0.0  # standard deviation of noise on z_content: a bottleneck, together with its energy
     context_drop: float = 0.4  # share of context tokens replaced by the null token
     context_null: float = 0.3  # share of clips whose whole context is replaced
     context_own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
@@ -270,13 +273,13 @@ def check(config: Config) -> None:
     at_least_0 = [
         ("data", data, ["seed"]),
         ("model", model, ["residual_blocks"]),
-        ("model", model, ["initial_gain"]),
+        ("model", model, ["initial_gain", "content_noise", "style_noise"]),
         ("representation", shape, ["join_shift"]),
-        ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
+        ("loss", config.loss, ["magnitude", "log_spectral", "level", "phase", "content_energy"]),
         ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "realism"]),
         ("training", training, ["discriminator_clip"]),
         ("training", training, ["equalisation", "gain", "decay", "tuning", "timbre"]),
-        ("training", training, ["warm_up", "content_noise", "context_noise", "weight_decay", "seed"]),
+        ("training", training, ["warm_up", "context_noise", "weight_decay", "seed"]),
     ]
     shares = [
         ("training", training, ["room", "another_voice", "slow"]),
@@ -362,6 +365,18 @@ def check(config: Config) -> None:
             model.style_size == model.content_size
             or not (config.loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)),
             f"model.content_size ({model.content_size}) with loss.hsic=published or a single model.discriminator=mlp",
+        ),
+        (
+            "model.style_noise",
+            model.style_noise,
+            model.style_noise == 0 or model.style_encoder == "transformer",
+            f"0 with model.style_encoder={model.style_encoder}, which hears no clip",
+        ),
+        (
+            "model.align_onsets",
+            model.align_onsets,
+            not model.align_onsets or (model.style_encoder == "transformer" and not data.manifest),
+            "false where no score says when a note begins (data.manifest), or no style who plays (model.style_encoder)",
         ),
         (
             "loss.hsic",
@@ -545,19 +560,26 @@ def preset(name: str) -> Config:
             soundfonts=("TimGM6mb", "FluidR3_GM", "MuseScore_General"),
             soundfont_shares=(2, 1, 1),
             # A little narrower than quick, so that the weights stay below 16 MB in half precision.
-            model=ModelConfig(content_width=224, style_width=96, feed_forward=3),
-            loss=LossConfig(log_spectral=0.05, agreement=0.5, realism=0.1),
+            model=ModelConfig(
+                content_width=224,
+                style_width=96,
+                feed_forward=3,
+                content_noise=0.6,
+                style_noise=0.2,
+                align_onsets=True,
+            ),
+            loss=LossConfig(log_spectral=0.05, level=0.2, agreement=0.5, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
-                Phase("contrastive", 0.02, 1.0, contrastive=0.05, margin=0.05),
-                Phase("hsic", 0.04, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
-                Phase("adversarial", 0.06, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1),
-                Phase("back-translation", 0.38, 1.0, 0.05, 0.05, 0.05, adversarial=0.1, back_translation=0.3),
+                Phase("contrastive", 0.01, 1.0, contrastive=0.05, margin=0.05),
+                Phase("hsic", 0.02, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
+                Phase("adversarial", 0.03, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.15),
+                Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, adversarial=0.15, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=5200,
+                steps=10400,
                 learning_rate=8e-4,
-                discriminator_rate=8e-4,
+                discriminator_rate=2e-3,  # faster than what it judges, so that its verdict is not an old one
                 warm_up=200,
                 average=0.998,
                 gain=4.0,

@@ -12,6 +12,7 @@ from torch import Tensor
 from ast_lib.clips import BatchSampler, PairedClip, Splits, paired_clips, split_by_piece
 from ast_lib.config import Config
 from ast_lib.errors import AstError
+from ast_lib.latency import voice_latency
 from ast_lib.manifest import Clip, read_manifest
 from ast_lib.recordings import RecordingSampler, check_files
 from ast_lib.scores import load_pieces
@@ -52,6 +53,10 @@ class Dataset:
         clips, instruments = self.held_out("validation"), self.config.instruments
         sounds = {instrument: stack_audio(clips, instrument) for instrument in instruments}
         return [Task(f"{a}_to_{b}", b, sounds[a], sounds[b]) for a in instruments for b in instruments if a != b]
+
+    def latencies(self) -> list[float]:
+        """How late each voice speaks, in seconds, in the order of ``config.voices``."""
+        return [voice_latency(synth, instrument) for synth in self.synths for instrument in self.config.instruments]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ast_lib.clips import RMS, PairedClip
 from ast_lib.config import Config
 from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
+from ast_lib.latency import in_time
 from ast_lib.model import TransferModel
 from ast_lib.representation import refine_phase
 from ast_lib.scores import Notes
@@ -51,7 +52,7 @@ def ceiling(model: TransferModel, truth: Tensor) -> Tensor:
 @torch.inference_mode()
 def teacher_forced_batch(model: TransferModel, source: Tensor, truth: Tensor, style: Tensor) -> Tensor:
     """As :func:`ast_lib.transfer.transfer_batch`, but the decoder's context is the truth, which transfer never has."""
-    features = model.representation(source)
+    features = model.representation(in_time(model, source, style))
     context = model.target(model.representation(truth))
     with torch.autocast(source.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
         content = model.encode_content(features)

@@ -18,12 +18,30 @@ from ast_lib.representation import Features, Representation, lock_phase
 SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
 
+def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None) -> Tensor:
+    """A code as it leaves a Gaussian channel (equation ``gaussian-channel``): with noise, which bounds what it can say.
+
+    Args:
+        code: ``z_content`` or ``z_style`` of clips, ``(B, ...)``.
+        deviation: of the noise; 0 changes nothing.
+        noise: a generator on the CPU that draws every clip's own; None adds the same noise to every clip and in every
+            call, so that a clip is transferred the same alone, in a batch, and tomorrow. A probe wants a generator: it
+            must not learn the noise by heart.
+    """
+    if deviation == 0:
+        return code
+    shape = code.shape[1:] if noise is None else code.shape
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0) if noise is None else noise)
+    return code + deviation * drawn.to(code)
+
+
 class TransferModel(nn.Module):
     """Encoders, decoder and everything that transfer needs; nothing that only training needs.
 
     Buffers hold the mean and deviation per bin of the training split's compressed magnitudes, shared by the classes,
-    and ``prototypes`` ``(voices, style_size)``, the mean style of each voice over training clips, in the order of
-    ``config.voices``. Complex spectra have a mean and deviation per channel and bin, ``(2, 1, bins)``; with
+    and for the voices, in the order of ``config.voices``, ``prototypes`` ``(voices, style_size)``, the mean style of
+    each over training clips, and ``latency`` ``(voices,)``, how late each speaks in seconds (:mod:`ast_lib.latency`).
+    Complex spectra have a mean and deviation per channel and bin, ``(2, 1, bins)``; with
     ``representation.statistics=per_class`` there is one for each voice, along a first axis. Functions that normalise
     then want the ``voices`` ``(B,)`` of their clips; encoders that are not told take the likeliest.
     """
@@ -50,6 +68,7 @@ class TransferModel(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_deviation", torch.ones(size))
         self.register_buffer("prototypes", torch.zeros(len(config.voices), sizes.style_size))
+        self.register_buffer("latency", torch.zeros(len(config.voices)))
 
     def _encoder(self, width: int, size: int, cls: bool) -> nn.Module:
         shape, sizes = self.config.representation, self.config.model
@@ -147,10 +166,13 @@ class TransferModel(nn.Module):
         starts = range(0, max(sections - self.config.model.overlap, 1), step)
         return [(start, min(start + size, sections)) for start in starts]
 
-    def encode_content(self, features: Features, voices: Tensor | None = None) -> Tensor:
+    def encode_content(
+        self, features: Features, voices: Tensor | None = None, noise: torch.Generator | None = None
+    ) -> Tensor:
         """``z_content`` ``(B, S, content_size)`` of audio of any length, in windows as long as training's.
 
-        Of two overlapping windows each section comes from the one in whose middle it lies further.
+        Of two overlapping windows each section comes from the one in whose middle it lies further. With
+        ``model.content_noise`` the noise of the channel is in it (:func:`channel`, whose argument ``noise`` is).
         """
         inputs = self.encoder_input(features, voices)
         sections, window = inputs.shape[1], self.config.model.window
@@ -162,10 +184,16 @@ class TransferModel(nn.Module):
             keep_from = start + half if start else 0
             keep_to = stop if stop == sections else stop - (self.config.model.overlap - half)
             parts.append(content[:, keep_from - begin : keep_to - begin])
-        return torch.cat(parts, dim=1)
+        return channel(torch.cat(parts, dim=1), self.config.model.content_noise, noise)
 
-    def encode_style(self, features: Features, voices: Tensor | None = None) -> Tensor:
-        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output.
+    def encode_style(
+        self, features: Features, voices: Tensor | None = None, noise: torch.Generator | None = None
+    ) -> Tensor:
+        """``z_style`` ``(B, style_size)``: :meth:`mean_style` and, with ``model.style_noise``, the channel's noise."""
+        return channel(self.mean_style(features, voices), self.config.model.style_noise, noise)
+
+    def mean_style(self, features: Features, voices: Tensor | None = None) -> Tensor:
+        """The mean over windows of the style encoder's output ``(B, style_size)``, before any noise.
 
         Raises:
             AstError: without ``voices``, where the model has a style for each voice but none for a clip.
@@ -200,8 +228,11 @@ class TransferModel(nn.Module):
         """With the voice whose prototype is nearest to the style, where each has its own statistics."""
         if self.config.representation.statistics == "shared":
             return prediction
-        voices = torch.cdist(style.float(), self.prototypes).argmin(dim=1)
-        return dataclasses.replace(prediction, voices=voices)
+        return dataclasses.replace(prediction, voices=self.nearest_voice(style))
+
+    def nearest_voice(self, style: Tensor) -> Tensor:
+        """The voice ``(B,)`` whose prototype is nearest to each style ``(B, style_size)``."""
+        return torch.cdist(style.float(), self.prototypes).argmin(dim=1)
 
     def teacher_forced(self, context: Tensor, content: Tensor, style: Tensor) -> Prediction:
         """As :meth:`generate`, but the context is given: :meth:`target` of the truth."""

@@ -28,14 +28,14 @@ from ast_lib.losses.contrastive import supervised_info_nce
 from ast_lib.losses.hsic import hsic_biased, hsic_published, hsic_unbiased
 from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_margin_squared
 from ast_lib.losses.phase import phase_advance_loss, wrapped_phase
-from ast_lib.losses.reconstruction import log_spectral, magnitude_l1
+from ast_lib.losses.reconstruction import level_l1, log_spectral, magnitude_l1
 from ast_lib.model import TransferModel
 from ast_lib.processes import ALONE, Part
 from ast_lib.representation import Features
 
 # Losses of each output that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
 RECONSTRUCTION = {
-    "magnitude_advance": ("magnitude", "log_spectral", "phase", "content_energy"),
+    "magnitude_advance": ("magnitude", "log_spectral", "level", "phase", "content_energy"),
     "complex": ("mse", "magnitude", "phase", "temporal", "spectral", "content_energy"),
 }
 BACK_TRANSLATION = ("agreement", "realism")  # losses of back-translated clips, each with its own constant
@@ -130,9 +130,8 @@ def generator_losses(
     content = model.content_encoder(model.encoder_input(heard, batch.heard_labels))
     energy = content.float().square().mean()
     translated = translation_losses(config, discriminator, batch.translation, content, part)
-    if training.content_noise:
-        content = content + training.content_noise * part.noise(content, random).to(content)
-    styles = part.gather(batch_style(model, batch))
+    content = noisy(content, config.model.content_noise, random, part)
+    styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
     labels, slots = part.gather(batch.labels), part.gather(batch.slots)
     prototypes = class_prototypes(styles, labels, len(config.voices))
     decoder_style = class_prototypes(styles, slots, int(slots.max()) + 1)[batch.slots]
@@ -193,7 +192,7 @@ def back_translate(
     chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
     weight = int(own.sum()) * part.count / int(everywhere.sum())
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
-        styles = part.gather(batch_style(model, batch))
+        styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
         labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
         # A clip whose style is taken: any of another instrument, which a balanced batch always has.
         instrument = played_by % len(config.instruments)
@@ -203,9 +202,13 @@ def back_translate(
         style = class_prototypes(styles, slots, int(slots.max()) + 1)[slots[giver]]
         heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
         content = model.content_encoder(model.encoder_input(heard, voices))
+        # Noise is drawn for every clip of the batch: whose turn it is must not move another process's chance.
+        everyone = content.new_zeros(count, *content.shape[1:])
+        sent = content + noisy(everyone, config.model.content_noise, random, part)[chosen]
         target = model.target(heard, voices)
         nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-        prediction = dataclasses.replace(model.decoder(target, nothing, content, style).float(), voices=labels[giver])
+        drawn = model.decoder(target, nothing, sent, style)
+        prediction = dataclasses.replace(drawn.float(), voices=labels[giver])
     magnitude = None if config.representation.output == "complex" else prediction.magnitude
     translation = Translation(chosen, content.detach().float(), magnitude, labels[giver], weight)
     if weight == 0:
@@ -245,6 +248,18 @@ def translation_losses(
         discriminator.critic.eval()  # its spectral norms are brought up to date in its own step
         realism = translation.weight * realism_loss(discriminator.critic(translation.magnitude, translation.voices))
     return {"agreement": translation.weight * change / energy.clamp_min(1e-6), "realism": realism}
+
+
+def noisy(code: Tensor, deviation: float, random: torch.Generator, part: Part = ALONE) -> Tensor:
+    """A code with the noise of its channel (equation ``gaussian-channel``), its own for each clip; 0 changes nothing.
+
+    Args:
+        code: ``z_content`` or ``z_style`` of clips, ``(B, ...)``.
+        deviation: ``model.content_noise`` or ``model.style_noise``.
+        random: source of chance of this step.
+        part: which clips of the global batch these are.
+    """
+    return code + deviation * part.noise(code, random).to(code) if deviation else code
 
 
 def batch_style(model: TransferModel, batch: Batch) -> Tensor:
@@ -291,6 +306,7 @@ def reconstruction_losses(
     return {
         "magnitude": magnitude_l1(estimate, truth),
         "log_spectral": spectral_distance(estimate, truth, shape.compression, config.loss.log_spectral),
+        "level": level_distance(estimate, truth, shape.compression, config.loss.level),
         "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight)
         * audible,
     }
@@ -303,6 +319,13 @@ def spectral_distance(estimate: Tensor, truth: Tensor, compression: float, weigh
     # Every fourth section: nearly as good a gradient for a quarter of the time. A negative magnitude gets no gradient
     # here, but does from ``magnitude_l1``.
     return log_spectral(estimate[:, ::4].clamp_min(1e-3) ** (1 / compression), truth[:, ::4] ** (1 / compression))
+
+
+def level_distance(estimate: Tensor, truth: Tensor, compression: float, weight: float) -> Tensor:
+    """:func:`level_l1` of compressed magnitudes ``(B, S, T, F)``; 0 where its weight is 0, since it costs time."""
+    if weight == 0:
+        return estimate.new_zeros(())
+    return level_l1(estimate.clamp_min(1e-3) ** (1 / compression), truth ** (1 / compression))
 
 
 def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:

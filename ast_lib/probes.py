@@ -68,21 +68,24 @@ def probe(
 
 
 @torch.inference_mode()
-def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16) -> dict[str, np.ndarray]:
-    """The codes of clips on every instrument of the model, instrument after instrument.
+def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
+    """The codes of clips on every instrument of the model, instrument after instrument, as the decoder reads them.
+
+    Args:
+        seed: of the channels' noise, which is every clip's own.
 
     Returns:
         ``content`` ``(N, S, content_size)``, ``style`` ``(N, style_size)``, ``instrument`` and ``piece`` ``(N,)``,
         ``pitch`` ``(N, S)``: the MIDI pitch that sounds in the middle of a section of a monophonic clip, else -1.
     """
-    shape = model.config.representation
+    shape, noise = model.config.representation, torch.Generator().manual_seed(seed)
     codes: dict[str, list] = {name: [] for name in ("content", "style", "instrument", "piece", "pitch")}
     for instrument in model.config.instruments:
         for start in range(0, len(clips), batch):
             part = clips[start : start + batch]
             features = model.representation(stack_audio(part, instrument))
-            codes["content"] += list(model.encode_content(features).numpy())
-            codes["style"] += list(model.encode_style(features).numpy())
+            codes["content"] += list(model.encode_content(features, noise=noise).numpy())
+            codes["style"] += list(model.encode_style(features, noise=noise).numpy())
             sections = len(codes["content"][-1])
             middles = (np.arange(sections) + 0.5) * shape.section_frames - 0.5
             for clip in part:

@@ -91,6 +91,8 @@ class Trainer:
         model = TransferModel(config)
         discriminator = build_discriminator(config)
         model.fit_statistics(*self._statistics_features(model))
+        if config.model.align_onsets:
+            model.latency.copy_(torch.tensor(dataset.latencies()))
         if self.part.count > 1:
             model = shared_batch_norm(model, self.fabric.device)
         # The same everywhere, even if another machine rendered or rounded a little differently.
@@ -285,7 +287,7 @@ class Trainer:
         styles, labels = [], []
         for index in range(STATISTICS_BATCHES):
             batch = self.batch(STATISTICS_STEP + index)
-            styles.append(self.part.gather(self.average.encode_style(batch.features, batch.labels)))
+            styles.append(self.part.gather(self.average.mean_style(batch.features, batch.labels)))
             labels.append(self.part.gather(batch.labels))
         prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.voices))
         self.average.prototypes.copy_(prototypes)

@@ -15,6 +15,7 @@ from torch import Tensor
 from ast_lib import audio, checkpoint
 from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
+from ast_lib.latency import in_time
 from ast_lib.model import TransferModel
 from ast_lib.representation import refine_phase
 
@@ -80,7 +81,7 @@ def synthesise(model: TransferModel, stft: Tensor, samples: int, phase: str) -> 
 @torch.inference_mode()
 def transfer_batch(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
     """Free-running transfer: audio ``(B, samples)`` at RMS 0.07 and styles ``(B, style_size)`` to a complex STFT."""
-    features = model.representation(source)
+    features = model.representation(in_time(model, source, style))
     with torch.autocast(source.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
         content = model.encode_content(features)
         prediction = model.generate(content, style.to(content.dtype))

@@ -88,7 +88,7 @@ def test_a_share_of_0_leaves_the_batch(run):
 def test_noise_on_the_content_leaves_its_energy_and_costs_reconstruction(run):
     torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
     batch = run.batch(0)
-    noisy = override(CONFIG, "training.content_noise=5.0")
+    noisy = override(CONFIG, "model.content_noise=5.0")
     plain, loud = (
         objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
         for config in (CONFIG, noisy)

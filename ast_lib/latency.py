@@ -1,0 +1,75 @@
+"""Latency: how long after its time in the score a note of each voice is heard, and sources moved by the difference.
+
+Chapter: ``notebooks/10_decoder.md``. A bow needs tens of milliseconds to speak, a hammer none. The content encoder
+keeps the clock of what it hears, and unpaired training cannot know that the same score sounds a little later on another
+instrument: each clip is only ever compared with itself. So the voices' latencies are measured on single notes, stored
+with the weights, and the source is moved by their difference before it is encoded.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ast_lib.model import TransferModel
+from ast_lib.scores import Notes
+from ast_lib.synth import Synth
+
+BELOW = 10.0  # dB below a note's loudest, where listeners hear it begin; Vos and Rasch found 6 to 15
+PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
+BEFORE = 0.1  # seconds of silence before the note
+
+
+def onset_delay(sound: np.ndarray, sample_rate: int, start: float) -> float:
+    """Seconds from ``start`` until a sound first comes within :data:`BELOW` dB of its loudest; 0 for silence.
+
+    The level is the root mean square of the 10 ms around a sample.
+
+    Args:
+        sound: ``(samples,)``, one note.
+        sample_rate: Hz.
+        start: where the score has the note, seconds.
+
+    Source: Vos and Rasch, "The perceptual onset of musical tones" (1981).
+    """
+    width = round(0.01 * sample_rate) | 1
+    power = np.convolve(np.square(sound, dtype=np.float64), np.ones(width) / width, "same")
+    if power.max() == 0:
+        return 0.0
+    return float(np.argmax(power >= power.max() * 10 ** (-BELOW / 10))) / sample_rate - start
+
+
+def voice_latency(synth: Synth, instrument: str) -> float:
+    """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
+    one = np.ones(1)
+    return float(
+        np.median(
+            [
+                onset_delay(
+                    synth.render(Notes(BEFORE * one, one, pitch * one, 80 * one), instrument, BEFORE + 1),
+                    synth.sample_rate,
+                    round(BEFORE * synth.sample_rate / 64) * 64 / synth.sample_rate,  # the synth's events are so placed
+                )
+                for pitch in PITCHES
+            ]
+        )
+    )
+
+
+def shift(audio: Tensor, samples: Tensor) -> Tensor:
+    """Clips ``(B, n)`` each later by ``samples`` ``(B,)``, earlier if below 0; silence comes in, the rest drops out."""
+    index = torch.arange(audio.shape[1], device=audio.device) - samples[:, None]
+    inside = (index >= 0) & (index < audio.shape[1])
+    return torch.where(inside, audio.gather(1, index.clamp(0, audio.shape[1] - 1)), 0)
+
+
+def in_time(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
+    """Sources ``(B, samples)`` moved by the latency of the voice to be played minus that of the voice that plays.
+
+    Both voices are those whose prototypes are nearest: to ``style`` ``(B, style_size)``, and to the source's style. A
+    model without latencies (``model.align_onsets=false``) leaves the sources as they are.
+    """
+    if not model.latency.any():
+        return source
+    heard = model.nearest_voice(model.mean_style(model.representation(source)))
+    difference = model.latency[model.nearest_voice(style)] - model.latency[heard]
+    return shift(source, (difference * model.config.representation.sample_rate).round().long())
