@@ -10,6 +10,7 @@ from ast_lib.errors import AstError
 from ast_lib.losses.reconstruction import (
     as_complex,
     complex_mse,
+    level_l1,
     log_spectral,
     magnitude_l1,
     magnitude_mse,
@@ -181,6 +182,7 @@ def test_gradients_of_the_other_losses():
     other = x.abs() + torch.tensor([0.5, -0.5], dtype=torch.float64)
     assert torch.autograd.gradcheck(magnitude_l1, (x.abs().requires_grad_(), other.requires_grad_()))
     assert torch.autograd.gradcheck(log_spectral, (x.abs().requires_grad_(), other.abs().detach().requires_grad_()))
+    assert torch.autograd.gradcheck(level_l1, (x.abs().requires_grad_(), other.abs().detach().requires_grad_()))
     channels = torch.view_as_real(x).movedim(-1, -3).contiguous().requires_grad_()
     assert torch.autograd.gradcheck(as_complex, (channels,))
 
@@ -233,6 +235,31 @@ def test_log_spectral_distance_at_equal_and_silent_spectra():
     assert silence.grad.sum().item() == pytest.approx(-20 / math.log(10) / 1e-3, rel=1e-5)
 
 
+def test_level_is_that_of_the_frame_whatever_its_bins():
+    truth = torch.rand(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert level_l1(10 * truth, truth, floor=1e-9).item() == pytest.approx(20)
+    assert level_l1(truth / 10, truth, floor=1e-9).item() == pytest.approx(20)
+    assert level_l1(truth.flip(-1), truth).item() == pytest.approx(0, abs=1e-12)
+    louder = truth.clone()
+    louder[:, 0] *= 10  # one frame of three
+    assert level_l1(louder, truth, floor=1e-9).item() == pytest.approx(20 / 3)
+    assert level_l1(5 * louder, 5 * truth, floor=0.05).item() == pytest.approx(level_l1(louder, truth).item())
+    # A tenth of the floor's energy in a silent frame is hardly a difference.
+    faint = torch.zeros(1, 1, 4, dtype=torch.float64)
+    faint[..., 0] = 1e-3
+    assert level_l1(faint, torch.zeros_like(faint)).item() == pytest.approx(10 * math.log10(1.01))
+
+
+def test_level_of_equal_and_silent_spectra_has_a_finite_gradient():
+    silence = torch.zeros(1, 2, 5, requires_grad=True)
+    level_l1(silence, torch.zeros(1, 2, 5)).backward()
+    assert torch.equal(silence.grad, torch.zeros(1, 2, 5))
+    estimate = torch.ones(1, 2, 5, requires_grad=True)
+    level_l1(estimate, torch.zeros(1, 2, 5)).backward()
+    # d/da 10 log10(5 a²) = (10 / ln 10) 2 / 5 for each of 5 bins, in a mean of 2 frames.
+    assert estimate.grad.mean().item() == pytest.approx(2 / math.log(10), rel=1e-3)
+
+
 @pytest.mark.parametrize("loss", COMPLEX)
 def test_one_clip_is_a_batch_and_a_batch_is_the_mean_of_its_clips(loss):
     a, b = spectrum(), spectrum(seed=1)
@@ -254,6 +281,7 @@ def test_lower_precision_of_magnitudes_agrees(dtype, tolerance):
         magnitude_l1,
         magnitude_mse,
         log_spectral,
+        level_l1,
         functools.partial(magnitude_phase_consistency, spectrum=spectrum(8, 16, 65)),
     ):
         found = loss(a.to(dtype), b.to(dtype))
@@ -273,6 +301,7 @@ def test_nan_shows_in_the_other_losses():
     a[0, 0, 0, 0] = complex(math.nan, 0)
     assert torch.isnan(magnitude_l1(a.abs(), spectrum().abs()))
     assert torch.isnan(log_spectral(a.abs(), spectrum().abs()))
+    assert torch.isnan(level_l1(a.abs(), spectrum().abs()))
     assert torch.isnan(magnitude_phase_consistency(a.abs(), spectrum().angle(), spectrum()))
     assert torch.isnan(magnitude_phase_consistency_published(a))
 
@@ -287,10 +316,11 @@ def test_bad_input_is_named():
             loss(a.abs(), a.abs())
     with pytest.raises(AstError, match="accepted are real magnitudes"):
         magnitude_l1(a, a)
-    with pytest.raises(AstError, match="accepted are real magnitudes"):
-        log_spectral(a, a)
-    with pytest.raises(AstError, match="floor: found 0, accepted is above 0"):
-        log_spectral(a.abs(), a.abs(), floor=0)
+    for loss in (log_spectral, level_l1):
+        with pytest.raises(AstError, match="accepted are real magnitudes"):
+            loss(a, a)
+        with pytest.raises(AstError, match="floor: found 0, accepted is above 0"):
+            loss(a.abs(), a.abs(), floor=0)
     with pytest.raises(AstError, match=r"accepted is \(B, S, T, F\)"):
         temporal_difference_published(a[0], a[0])
     with pytest.raises(AstError, match="phase: found shape"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from models import noise, random_features, tiny, tone, untrained
 
 from ast_lib.decoder import Prediction
-from ast_lib.model import TransferModel
+from ast_lib.model import TransferModel, channel
 from ast_lib.representation import Features, lock_phase
 from ast_lib.transfer import synthesise, transfer_batch
 
@@ -101,6 +101,39 @@ def test_style_is_the_mean_over_windows(model):
     inputs = model.encoder_input(features)
     expected = (model.style_encoder(inputs[:, 0:8]) + model.style_encoder(inputs[:, 6:11])) / 2
     torch.testing.assert_close(model.encode_style(features), expected)
+
+
+# --- Noisy channels
+
+
+def test_a_channel_without_noise_is_a_wire():
+    code = torch.randn(2, 3)
+    assert channel(code, 0.0) is code
+
+
+def test_the_noise_of_a_channel_has_its_deviation_and_the_codes_precision():
+    code = torch.randn(3, 400, 8, dtype=torch.float64)
+    sent = channel(code, 0.5, torch.Generator().manual_seed(1))
+    assert sent.dtype == torch.float64 and (sent - code).std().item() == pytest.approx(0.5, rel=0.03)
+    assert channel(code.bfloat16(), 0.5).dtype == torch.bfloat16
+
+
+def test_fixed_noise_is_the_same_for_every_clip_and_drawn_noise_is_not():
+    code = torch.zeros(3, 5, 4)
+    fixed, drawn = channel(code, 1.0), channel(code, 1.0, torch.Generator().manual_seed(1))
+    assert torch.equal(fixed[0], fixed[2]) and torch.equal(channel(code[:1], 1.0), fixed[:1])
+    assert abs(torch.corrcoef(drawn.flatten(1))[0, 1]) < 0.7 and not torch.equal(drawn[0], drawn[1])
+
+
+def test_codes_come_through_their_channels(model):
+    noisy = untrained(tiny("model.content_noise=0.3", "model.style_noise=0.2")).requires_grad_(False)
+    features = random_features(model.config, 2, 11)
+    content, style = model.encode_content(features), model.encode_style(features)
+    torch.testing.assert_close(noisy.encode_content(features), channel(content, 0.3))
+    torch.testing.assert_close(noisy.encode_style(features), channel(style, 0.2))
+    torch.testing.assert_close(noisy.mean_style(features), style)
+    first, second = (noisy.encode_content(features, noise=torch.Generator().manual_seed(i)) for i in (1, 1))
+    assert torch.equal(first, second) and not torch.equal(first, noisy.encode_content(features))
 
 
 # --- Generation over windows

@@ -10,6 +10,7 @@ from ast_lib import objective
 from ast_lib.clips import RMS
 from ast_lib.config import override
 from ast_lib.losses.margin import class_prototypes
+from ast_lib.losses.reconstruction import level_l1
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.training import Trainer
 
@@ -96,6 +97,26 @@ def test_noise_on_the_content_leaves_its_energy_and_costs_reconstruction(run):
     assert torch.equal(plain[0]["content_energy"], loud[0]["content_energy"])
     assert not torch.equal(plain[0]["magnitude"], loud[0]["magnitude"])
     assert (loud[2] - plain[2]).std() == pytest.approx(5.0, rel=0.1)
+
+
+def test_noise_on_the_style_reaches_its_losses_and_the_decoder(run):
+    torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
+    batch = run.batch(0)
+    noisy = override(CONFIG, "model.style_noise=5.0")
+    plain, loud = (
+        objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
+        for config in (CONFIG, noisy)
+    )
+    assert torch.equal(plain[2], loud[2])  # content has none
+    for name in ("contrastive", "margin", "magnitude"):
+        assert not torch.equal(plain[0][name], loud[0][name])
+
+
+def test_level_distance_is_the_loss_on_magnitudes():
+    estimate, truth = torch.rand(2, 3, 8, 4, 20, generator=random()).unbind(0)
+    expected = level_l1((estimate.clamp_min(1e-3) ** (1 / 0.3)), truth ** (1 / 0.3))
+    assert objective.level_distance(estimate, truth, 0.3, 1.0).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert objective.level_distance(estimate, truth, 0.3, 0.0).item() == 0
 
 
 def test_the_discriminator_is_asked_for_the_voice_that_is_heard(run, monkeypatch):

@@ -1,0 +1,104 @@
+"""Latency: a known rise gives a known delay, a bow speaks later than a hammer, and sources move by the difference."""
+
+import numpy as np
+import pytest
+import torch
+from models import made_dataset, noise, tiny, tone, untrained
+
+from ast_lib.config import override
+from ast_lib.errors import AstError
+from ast_lib.evaluation import teacher_forced_batch
+from ast_lib.latency import in_time, onset_delay, shift, voice_latency
+from ast_lib.synth import SAMPLE_RATE, shared_synth
+from ast_lib.training import Trainer
+from ast_lib.transfer import transfer, transfer_batch
+
+# --- One note
+
+
+@pytest.mark.parametrize("rise", [0.05, 0.1, 0.3])
+def test_a_linear_rise_is_heard_when_it_is_10_db_below_its_end(rise):
+    sound = tone(1.0) * np.clip((np.arange(SAMPLE_RATE) / SAMPLE_RATE - 0.2) / rise, 0, 1)
+    assert onset_delay(sound, SAMPLE_RATE, 0.2) == pytest.approx(10**-0.5 * rise, abs=0.005)
+
+
+def test_loudness_does_not_matter_and_silence_has_no_delay():
+    sound = tone(0.5) * np.linspace(0, 1, SAMPLE_RATE // 2)
+    assert onset_delay(1e-3 * sound, SAMPLE_RATE, 0.0) == pytest.approx(onset_delay(sound, SAMPLE_RATE, 0.0))
+    assert onset_delay(np.zeros(1000), SAMPLE_RATE, 0.01) == 0.0
+
+
+def test_a_violin_speaks_later_than_a_piano():
+    piano, violin = (voice_latency(shared_synth(), name) for name in ("piano", "violin"))
+    assert abs(piano) < 0.003 and 0.01 < violin < 0.03
+
+
+# --- Moving clips
+
+
+def test_clips_move_each_by_its_own_samples_and_silence_comes_in():
+    audio = torch.arange(1.0, 6.0).repeat(4, 1)
+    moved = shift(audio, torch.tensor([0, 2, -1, 9]))
+    assert moved.tolist() == [[1, 2, 3, 4, 5], [0, 0, 1, 2, 3], [2, 3, 4, 5, 0], [0] * 5]
+
+
+@pytest.fixture
+def model():
+    """A model in which the source's style is always the first voice's; the second speaks 20 ms later."""
+    model = untrained(tiny("model.align_onsets=true")).requires_grad_(False)
+    model.latency.copy_(torch.tensor([0.001, 0.021]))
+    model.prototypes.copy_(torch.stack([torch.zeros(32), torch.full((32,), 100.0)]))
+    return model
+
+
+def test_a_source_waits_for_the_voice_that_speaks_later(model):
+    source = torch.from_numpy(np.stack([noise(0.5), noise(0.5, seed=1)]))
+    moved = in_time(model, source, model.prototypes)  # the first clip to the voice that it has
+    assert torch.equal(moved[0], source[0])
+    assert torch.equal(moved[1, 441:], source[1, :-441]) and not moved[1, :441].any()
+    model.prototypes.copy_(model.prototypes.flip(0))  # now the source is the voice that speaks late
+    back = in_time(model, source, model.prototypes)
+    assert torch.equal(back[1], source[1]) and torch.equal(back[0, :-441], source[0, 441:])
+
+
+def test_transfer_is_that_of_the_moved_source(model):
+    source = torch.from_numpy(noise(0.7))[None]
+    found = transfer_batch(model, source, model.prototypes[1:])
+    forced = teacher_forced_batch(model, source, source, model.prototypes[1:])
+    moved = in_time(model, source, model.prototypes[1:])
+    model.latency.zero_()
+    torch.testing.assert_close(found, transfer_batch(model, moved, model.prototypes[1:]))
+    torch.testing.assert_close(forced, teacher_forced_batch(model, moved, source, model.prototypes[1:]))
+    assert not torch.allclose(found, transfer_batch(model, source, model.prototypes[1:]))
+
+
+def test_without_latencies_nothing_is_moved_or_encoded(model, monkeypatch):
+    model.latency.zero_()
+    monkeypatch.setattr(model, "mean_style", None)
+    source = torch.from_numpy(noise(0.1))[None]
+    assert in_time(model, source, model.prototypes[1:]) is source
+
+
+@pytest.mark.parametrize("samples", [1, 200, 441, 442])
+def test_a_source_shorter_than_the_latency_is_no_error(model, samples):
+    output = transfer(model, noise(0.1)[:samples], "violin")
+    assert output.shape == (samples,) and np.isfinite(output).all()
+
+
+# --- In training
+
+
+def test_a_run_stores_the_latencies_of_its_voices_and_validates_with_them():
+    config = tiny("model.align_onsets=true")
+    trainer = Trainer(config, made_dataset(config), "cpu")
+    expected = [voice_latency(shared_synth(), name) for name in config.instruments]
+    assert trainer.model.latency.tolist() == pytest.approx(expected)
+    trainer.update_prototypes()
+    assert trainer.average.latency.tolist() == pytest.approx(expected)
+    assert not Trainer(tiny(), made_dataset(tiny()), "cpu").model.latency.any()
+
+
+@pytest.mark.parametrize("field", ["data.manifest=x.csv", "model.style_encoder=class_vectors"])
+def test_latencies_need_a_score_and_a_style(field):
+    with pytest.raises(AstError, match="model.align_onsets: found True, accepted is false where"):
+        override(tiny(), "model.align_onsets=true", field)
