@@ -81,7 +81,7 @@ class ModelConfig:
     style_encoder: str = "transformer"  # [CLS] of a transformer, learnable class_vectors, or one_hot
     decoder: str = "transformer"  # transformer, cnn (around the transformer), gru (with attention), or vit (patches)
     memory: str = "2S"  # what the decoder attends to: the style once for each section (2S) or once (S+1)
-    discriminator: str = "conv"  # conv over the sections, or mlp on their mean, as published
+    discriminator: str = "conv"  # conv over sections, conv_pooled (knows the clip's mean too), or mlp on the mean alone
     discriminators: int = 1  # 1 for content and style, or 2, one for each
     inference_feedback: str = "section"  # token of the past, free-running: its section, or hidden state as published
     input_norm: bool = False  # normalise the decoder's tokens; hidden states fed back are not, as published
@@ -225,7 +225,7 @@ MODEL_CHOICES = {
     "style_encoder": ("transformer", "class_vectors", "one_hot"),
     "decoder": ("transformer", "cnn", "gru", "vit"),
     "memory": ("2S", "S+1"),
-    "discriminator": ("conv", "mlp"),
+    "discriminator": ("conv", "conv_pooled", "mlp"),
     "discriminators": (1, 2),
     "inference_feedback": ("section", "hidden"),
     "head_layers": (1, 2),
@@ -567,6 +567,7 @@ def preset(name: str) -> Config:
                 content_noise=0.6,
                 style_noise=0.2,
                 align_onsets=True,
+                discriminator="conv_pooled",
             ),
             loss=LossConfig(log_spectral=0.05, level=0.2, agreement=0.5, realism=0.1),
             curriculum=(

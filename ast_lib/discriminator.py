@@ -5,6 +5,7 @@ changes. The published one, :class:`MeanDiscriminator`, reads the mean over time
 variant with one network for content and one for style.
 """
 
+import torch
 from torch import Tensor, nn
 
 from ast_lib.config import Config
@@ -19,11 +20,14 @@ class Discriminator(nn.Module):
         content_size, style_size: of the codes.
         classes: number of instruments.
         width: channels of the hidden layers.
+        pooled: read, beside each section of content, its mean and deviation over the clip: what a few sections hide
+            may add up over many.
     """
 
-    def __init__(self, content_size: int, style_size: int, classes: int, width: int):
+    def __init__(self, content_size: int, style_size: int, classes: int, width: int, pooled: bool = False):
         super().__init__()
-        self.from_content = nn.Conv1d(content_size, width, kernel_size=5, padding=2)
+        self.pooled = pooled
+        self.from_content = nn.Conv1d((3 if pooled else 1) * content_size, width, kernel_size=5, padding=2)
         self.from_style = nn.Linear(style_size, width)
         self.trunk = nn.Sequential(
             nn.GELU(),
@@ -34,6 +38,10 @@ class Discriminator(nn.Module):
 
     def content_logits(self, content: Tensor) -> Tensor:
         """``(B, S, content_size)`` to ``(B, S, classes)``."""
+        if self.pooled:
+            mean = content.mean(dim=1, keepdim=True)
+            deviation = ((content - mean).square().mean(dim=1, keepdim=True) + 1e-6).sqrt()
+            content = torch.cat([content, mean.expand_as(content), deviation.expand_as(content)], dim=-1)
         return self.trunk(self.from_content(content.mT)).mT
 
     def style_logits(self, style: Tensor) -> Tensor:
@@ -93,12 +101,13 @@ def build_discriminator(config: Config) -> nn.Module:
     def network(size: int) -> nn.Module:
         if sizes.discriminator == "mlp":
             return MeanDiscriminator(size, classes, sizes.discriminator_width)
-        return Discriminator(sizes.content_size, sizes.style_size, classes, sizes.discriminator_width)
+        pooled = sizes.discriminator == "conv_pooled"
+        return Discriminator(sizes.content_size, sizes.style_size, classes, sizes.discriminator_width, pooled)
 
     discriminator = network(sizes.content_size)
     if sizes.discriminators == 2:
         discriminator = TwoDiscriminators(discriminator, network(sizes.style_size))
-        if sizes.discriminator == "conv":  # no weights without a use
+        if sizes.discriminator != "mlp":  # no weights without a use
             discriminator.content.from_style = discriminator.style.from_content = None
     initialise(discriminator, sizes.initial_gain)
     if config.loss.realism:

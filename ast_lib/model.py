@@ -1,6 +1,7 @@
 """The whole model: representation, statistics, two encoders and the decoder; any length of audio, window by window.
 
-Chapters: ``notebooks/04_encoders.md``, ``notebooks/10_decoder.md``, ``notebooks/13_published_run.md``.
+Chapters: ``notebooks/04_encoders.md``, ``notebooks/08_adversary.md`` (the noisy channel), ``notebooks/10_decoder.md``,
+``notebooks/13_published_run.md``.
 """
 
 import dataclasses
