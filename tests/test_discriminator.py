@@ -44,19 +44,19 @@ def test_a_pooled_one_judges_a_position_with_the_clip_whatever_its_order():
 def test_a_pooled_one_finds_a_class_that_only_a_clip_gives_away():
     random = torch.Generator().manual_seed(0)
     labels = torch.arange(64) % 2
-    content = torch.randn(64, 200, 6, generator=random) + 0.25 * (2 * labels - 1)[:, None, None]
+    content = torch.randn(64, 100, 6, generator=random) + 0.1 * (2 * labels - 1)[:, None, None]
     rights = {}
     for pooled in (False, True):
         torch.manual_seed(0)
         model = Discriminator(6, 3, 2, 16, pooled)
-        optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(40):
-            loss = F.cross_entropy(model.content_logits(content).flatten(0, 1), labels.repeat_interleave(200))
+            loss = F.cross_entropy(model.content_logits(content).flatten(0, 1), labels.repeat_interleave(100))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         rights[pooled] = (model.content_logits(content).argmax(-1) == labels[:, None]).float().mean().item()
-    assert rights[True] > 0.99 > rights[False] + 0.03
+    assert rights[True] > 0.95 and rights[False] < 0.9
 
 
 def test_gradients_of_the_pooled_one_at_content_that_does_not_change():

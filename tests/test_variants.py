@@ -314,7 +314,7 @@ def test_a_style_of_a_voice_is_one_vector_for_all_its_clips(kind):
 # --- Discriminators and what is asked of the encoders
 
 
-@pytest.mark.parametrize("kind", ["conv", "mlp"])
+@pytest.mark.parametrize("kind", ["conv", "conv_pooled", "mlp"])
 def test_two_discriminators_share_nothing(kind):
     both = build_discriminator(tiny("model.discriminators=2", f"model.discriminator={kind}"))
     content, style = torch.randn(3, 7, 64), torch.randn(3, 32)
