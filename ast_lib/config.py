@@ -569,7 +569,7 @@ def preset(name: str) -> Config:
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),
-            loss=LossConfig(log_spectral=0.05, level=0.2, agreement=0.5, realism=0.1),
+            loss=LossConfig(log_spectral=0.05, level=0.2, content_energy=5e-3, agreement=0.5, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.01, 1.0, contrastive=0.05, margin=0.05),
