@@ -17,6 +17,7 @@ from ast_lib.synth import Synth
 BELOW = 10.0  # dB below a note's loudest, where listeners hear it begin; Vos and Rasch found 6 to 15
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
 BEFORE = 0.1  # seconds of silence before the note
+NEAR = 1 / 3  # of the way to the nearest other prototype: a style further from its own is a stranger's
 
 
 def onset_delay(sound: np.ndarray, sample_rate: int, start: float) -> float:
@@ -62,14 +63,26 @@ def shift(audio: Tensor, samples: Tensor) -> Tensor:
     return torch.where(inside, audio.gather(1, index.clamp(0, audio.shape[1] - 1)), 0)
 
 
+def known_latency(model: TransferModel, style: Tensor) -> Tensor:
+    """Latency in seconds ``(B,)`` of the voice whose prototype is near each style ``(B, style_size)``; NaN if none is.
+
+    Near is within :data:`NEAR` of the distance from that prototype to the nearest other one.
+    """
+    prototypes = model.prototypes
+    apart = torch.cdist(prototypes, prototypes).fill_diagonal_(torch.inf).min(dim=1).values
+    distance, voice = torch.cdist(style.float(), prototypes).min(dim=1)
+    return torch.where(distance <= NEAR * apart[voice], model.latency[voice], torch.nan)
+
+
 def in_time(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
     """Sources ``(B, samples)`` moved by the latency of the voice to be played minus that of the voice that plays.
 
-    Both voices are those whose prototypes are nearest: to ``style`` ``(B, style_size)``, and to the source's style. A
-    model without latencies (``model.align_onsets=false``) leaves the sources as they are.
+    Both voices are known by their styles, ``style`` ``(B, style_size)`` and that of the source. Where one is a
+    stranger's, such as anybody's recording, the source stays: people play so that they are heard in time. A model
+    without latencies (``model.align_onsets=false``) leaves all sources as they are.
     """
     if not model.latency.any():
         return source
-    heard = model.nearest_voice(model.mean_style(model.representation(source)))
-    difference = model.latency[model.nearest_voice(style)] - model.latency[heard]
+    heard = known_latency(model, model.mean_style(model.representation(source)))
+    difference = (known_latency(model, style) - heard).nan_to_num(0.0)
     return shift(source, (difference * model.config.representation.sample_rate).round().long())

@@ -229,11 +229,8 @@ class TransferModel(nn.Module):
         """With the voice whose prototype is nearest to the style, where each has its own statistics."""
         if self.config.representation.statistics == "shared":
             return prediction
-        return dataclasses.replace(prediction, voices=self.nearest_voice(style))
-
-    def nearest_voice(self, style: Tensor) -> Tensor:
-        """The voice ``(B,)`` whose prototype is nearest to each style ``(B, style_size)``."""
-        return torch.cdist(style.float(), self.prototypes).argmin(dim=1)
+        voices = torch.cdist(style.float(), self.prototypes).argmin(dim=1)
+        return dataclasses.replace(prediction, voices=voices)
 
     def teacher_forced(self, context: Tensor, content: Tensor, style: Tensor) -> Prediction:
         """As :meth:`generate`, but the context is given: :meth:`target` of the truth."""

@@ -8,7 +8,7 @@ from models import made_dataset, noise, tiny, tone, untrained
 from ast_lib.config import override
 from ast_lib.errors import AstError
 from ast_lib.evaluation import teacher_forced_batch
-from ast_lib.latency import in_time, onset_delay, shift, voice_latency
+from ast_lib.latency import in_time, known_latency, onset_delay, shift, voice_latency
 from ast_lib.synth import SAMPLE_RATE, shared_synth
 from ast_lib.training import Trainer
 from ast_lib.transfer import transfer, transfer_batch
@@ -59,6 +59,20 @@ def test_a_source_waits_for_the_voice_that_speaks_later(model):
     model.prototypes.copy_(model.prototypes.flip(0))  # now the source is the voice that speaks late
     back = in_time(model, source, model.prototypes)
     assert torch.equal(back[1], source[1]) and torch.equal(back[0, :-441], source[0, 441:])
+
+
+def test_a_style_is_known_within_a_third_of_the_way_to_the_next_prototype(model):
+    styles = model.prototypes[:1] + torch.tensor([0.0, 33.0, 34.0, 60.0, 67.0])[:, None] * torch.ones(32)
+    found = known_latency(model, styles)
+    assert found[[0, 1, 4]].tolist() == pytest.approx([0.001, 0.001, 0.021]) and found[[2, 3]].isnan().all()
+
+
+def test_a_stranger_stays_as_source_and_as_target(model):
+    source, middle = torch.from_numpy(noise(0.5))[None], torch.full((1, 32), 50.0)
+    assert torch.equal(in_time(model, source, middle), source)
+    assert not torch.equal(in_time(model, source, model.prototypes[1:]), source)
+    model.prototypes.sub_(50.0)  # now the source lies in the middle
+    assert torch.equal(in_time(model, source, model.prototypes[1:]), source)
 
 
 def test_transfer_is_that_of_the_moved_source(model):
