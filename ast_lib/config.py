@@ -565,7 +565,7 @@ def preset(name: str) -> Config:
                 style_width=96,
                 feed_forward=3,
                 content_noise=0.6,
-                style_noise=0.2,
+                style_noise=0.4,
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),

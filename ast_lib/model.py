@@ -19,11 +19,26 @@ from ast_lib.representation import Features, Representation, lock_phase
 SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
 
+def channel_noise(white: Tensor, offset: Tensor, strength: Tensor) -> Tensor:
+    """Noise of content's channel, ``(..., S, D)``, of about unit deviation: its mean and its strength are of a clip.
+
+    White noise alone hides a section, but averages out over a clip: what many sections hint at would be read from
+    their mean or their deviation. So each value has in each clip an offset, and a strength between a half and
+    one and a half, that stay for all its sections.
+
+    Args:
+        white: normal ``(..., S, D)``.
+        offset: normal ``(..., 1, D)``.
+        strength: uniform in 0 to 1, ``(..., 1, D)``.
+    """
+    return (0.5 + strength) * white + 0.5 * offset
+
+
 def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None) -> Tensor:
     """A code as it leaves a Gaussian channel (equation ``gaussian-channel``): with noise, which bounds what it can say.
 
     Args:
-        code: ``z_content`` or ``z_style`` of clips, ``(B, ...)``.
+        code: ``z_content`` ``(B, S, D)``, whose noise is :func:`channel_noise`, or ``z_style`` ``(B, D)``.
         deviation: of the noise; 0 changes nothing.
         noise: a generator on the CPU that draws every clip's own; None adds the same noise to every clip and in every
             call, so that a clip is transferred the same alone, in a batch, and tomorrow. A probe wants a generator: it
@@ -31,8 +46,11 @@ def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None
     """
     if deviation == 0:
         return code
-    shape = code.shape[1:] if noise is None else code.shape
-    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0) if noise is None else noise)
+    clips, random = (1, torch.Generator().manual_seed(0)) if noise is None else (len(code), noise)
+    drawn = torch.randn(clips, *code.shape[1:], generator=random)
+    if code.ndim == 3:
+        constant = clips, 1, code.shape[2]
+        drawn = channel_noise(drawn, torch.randn(constant, generator=random), torch.rand(constant, generator=random))
     return code + deviation * drawn.to(code)
 
 

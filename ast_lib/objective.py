@@ -29,7 +29,7 @@ from ast_lib.losses.hsic import hsic_biased, hsic_published, hsic_unbiased
 from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_margin_squared
 from ast_lib.losses.phase import phase_advance_loss, wrapped_phase
 from ast_lib.losses.reconstruction import level_l1, log_spectral, magnitude_l1
-from ast_lib.model import TransferModel
+from ast_lib.model import TransferModel, channel_noise
 from ast_lib.processes import ALONE, Part
 from ast_lib.representation import Features
 
@@ -251,15 +251,22 @@ def translation_losses(
 
 
 def noisy(code: Tensor, deviation: float, random: torch.Generator, part: Part = ALONE) -> Tensor:
-    """A code with the noise of its channel (equation ``gaussian-channel``), its own for each clip; 0 changes nothing.
+    """As :func:`ast_lib.model.channel`, in training: the noise is each clip's own, whatever the number of processes.
 
     Args:
         code: ``z_content`` or ``z_style`` of clips, ``(B, ...)``.
-        deviation: ``model.content_noise`` or ``model.style_noise``.
+        deviation: ``model.content_noise`` or ``model.style_noise``; 0 changes nothing.
         random: source of chance of this step.
         part: which clips of the global batch these are.
     """
-    return code + deviation * part.noise(code, random).to(code) if deviation else code
+    if deviation == 0:
+        return code
+    drawn = part.noise(code, random)
+    if code.ndim == 3:
+        clips, _, values = code.shape
+        offset, strength = (part.draw(draw, clips, 1, values, generator=random) for draw in (torch.randn, torch.rand))
+        drawn = channel_noise(drawn, offset.to(drawn), strength.to(drawn))
+    return code + deviation * drawn.to(code)
 
 
 def batch_style(model: TransferModel, batch: Batch) -> Tensor:

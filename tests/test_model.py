@@ -111,11 +111,21 @@ def test_a_channel_without_noise_is_a_wire():
     assert channel(code, 0.0) is code
 
 
-def test_the_noise_of_a_channel_has_its_deviation_and_the_codes_precision():
-    code = torch.randn(3, 400, 8, dtype=torch.float64)
+def test_the_noise_of_a_style_has_its_deviation_and_the_codes_precision():
+    code = torch.randn(3000, 8, dtype=torch.float64)
     sent = channel(code, 0.5, torch.Generator().manual_seed(1))
     assert sent.dtype == torch.float64 and (sent - code).std().item() == pytest.approx(0.5, rel=0.03)
     assert channel(code.bfloat16(), 0.5).dtype == torch.bfloat16
+
+
+def test_the_noise_of_content_blurs_the_mean_and_the_deviation_of_a_clip_too():
+    drawn = channel(torch.zeros(400, 300, 8), 0.6, torch.Generator().manual_seed(1))
+    # (1/2 + u) w + o/2: second moment E (1/2 + u)² + 1/4 = 13/12 + 1/4 for u uniform in 0 to 1.
+    assert drawn.square().mean().item() == pytest.approx(0.36 * (13 / 12 + 1 / 4), rel=0.03)
+    assert drawn.mean(dim=1).std().item() == pytest.approx(0.3, rel=0.05)
+    strength = drawn.std(dim=1) / 0.6
+    assert 0.4 < strength.min() and strength.max() < 1.75
+    assert strength.std().item() == pytest.approx(12**-0.5, rel=0.05)
 
 
 def test_fixed_noise_is_the_same_for_every_clip_and_drawn_noise_is_not():
