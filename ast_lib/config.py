@@ -106,6 +106,7 @@ class Phase:
     margin: float = 0.0
     hsic: float = 0.0
     adversarial: float = 0.0
+    level: float = 0.0
     back_translation: float = 0.0
 
 
@@ -115,7 +116,6 @@ class LossConfig:
 
     magnitude: float = 5.0  # L1 of compressed magnitudes
     log_spectral: float = 0.0  # log-spectral distance in dB: quiet bins count as much as loud ones
-    level: float = 0.0  # error of a frame's level in dB: the envelope of a note
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
     agreement: float = 0.0  # z_content before and after back-translation: mean square of the change over the energy
@@ -275,7 +275,7 @@ def check(config: Config) -> None:
         ("model", model, ["residual_blocks"]),
         ("model", model, ["initial_gain", "content_noise", "style_noise"]),
         ("representation", shape, ["join_shift"]),
-        ("loss", config.loss, ["magnitude", "log_spectral", "level", "phase", "content_energy"]),
+        ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
         ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "realism"]),
         ("training", training, ["discriminator_clip"]),
         ("training", training, ["equalisation", "gain", "decay", "tuning", "timbre"]),
@@ -443,6 +443,12 @@ def check(config: Config) -> None:
             "phases whose starts rise from 0 and stay below 1",
         ),
         (
+            "curriculum.level",
+            [phase.level for phase in config.curriculum],
+            shape.output == "magnitude_advance" or not any(phase.level for phase in config.curriculum),
+            f"0 in each phase with representation.output={shape.output}",
+        ),
+        (
             "curriculum.back_translation",
             [phase.back_translation for phase in config.curriculum],
             all(0 <= phase.back_translation <= 1 for phase in config.curriculum),
@@ -569,13 +575,13 @@ def preset(name: str) -> Config:
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),
-            loss=LossConfig(log_spectral=0.05, level=0.2, content_energy=5e-3, agreement=0.5, realism=0.1),
+            loss=LossConfig(log_spectral=0.05, content_energy=5e-3, agreement=0.5, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.01, 1.0, contrastive=0.05, margin=0.05),
                 Phase("hsic", 0.02, 1.0, contrastive=0.05, margin=0.05, hsic=0.05),
                 Phase("adversarial", 0.03, 1.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.15),
-                Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, adversarial=0.15, back_translation=0.3),
+                Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, 0.15, level=0.2, back_translation=0.3),
             ),
             training=TrainingConfig(
                 steps=10400,

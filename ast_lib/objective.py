@@ -35,7 +35,7 @@ from ast_lib.representation import Features
 
 # Losses of each output that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
 RECONSTRUCTION = {
-    "magnitude_advance": ("magnitude", "log_spectral", "level", "phase", "content_energy"),
+    "magnitude_advance": ("magnitude", "log_spectral", "phase", "content_energy"),
     "complex": ("mse", "magnitude", "phase", "temporal", "spectral", "content_energy"),
 }
 BACK_TRANSLATION = ("agreement", "realism")  # losses of back-translated clips, each with its own constant
@@ -115,14 +115,14 @@ def generator_losses(
         part: which clips of the global batch these are.
 
     Returns:
-        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`BACK_TRANSLATION`, ``contrastive``,
-        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``,
-        detached.
+        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`BACK_TRANSLATION`, ``level``,
+        ``contrastive``, ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
+        ``(B, S, content_size)``, detached.
     """
     training, constants, shape = config.training, config.loss, config.representation
-    share = config.phases[phase_at(config.phases, step, training.steps)].back_translation
-    if share:
-        batch = back_translate(config, model, batch, share, random, part)
+    phase = config.phases[phase_at(config.phases, step, training.steps)]
+    if phase.back_translation:
+        batch = back_translate(config, model, batch, phase.back_translation, random, part)
     heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
     heard = change_gain(heard, shape, training.gain, random, part)
     heard = change_decay(heard, shape, training.decay, random, part)
@@ -147,6 +147,7 @@ def generator_losses(
     classes = torch.arange(len(prototypes), device=labels.device)
     losses = {
         **reconstruction_losses(config, model, prediction, target, batch, part),
+        "level": level_error(config, model, prediction, batch, phase.level),
         "content_energy": energy,
         **translated,
         "contrastive": supervised_info_nce(styles, slots, constants.temperature),
@@ -313,7 +314,6 @@ def reconstruction_losses(
     return {
         "magnitude": magnitude_l1(estimate, truth),
         "log_spectral": spectral_distance(estimate, truth, shape.compression, config.loss.log_spectral),
-        "level": level_distance(estimate, truth, shape.compression, config.loss.level),
         "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight)
         * audible,
     }
@@ -328,20 +328,22 @@ def spectral_distance(estimate: Tensor, truth: Tensor, compression: float, weigh
     return log_spectral(estimate[:, ::4].clamp_min(1e-3) ** (1 / compression), truth[:, ::4] ** (1 / compression))
 
 
-def level_distance(estimate: Tensor, truth: Tensor, compression: float, weight: float) -> Tensor:
-    """:func:`level_l1` of compressed magnitudes ``(B, S, T, F)``; 0 where its weight is 0, since it costs time."""
+def level_error(config: Config, model: TransferModel, prediction: Prediction, batch: Batch, weight: float) -> Tensor:
+    """:func:`level_l1` of predicted magnitudes, in dB; 0 where its weight is 0, since it costs time."""
+    truth, power = batch.features.stft_magnitude, 1 / config.representation.compression
     if weight == 0:
-        return estimate.new_zeros(())
-    return level_l1(estimate.clamp_min(1e-3) ** (1 / compression), truth ** (1 / compression))
+        return truth.new_zeros(())
+    estimate = model.denormalise(prediction.magnitude.float(), "stft", batch.labels)
+    return level_l1(estimate.clamp_min(1e-3) ** power, truth**power)
 
 
 def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
     """The weighted sum that the generator minimises at a step."""
     weights = loss_weights(config.phases, step, config.training.steps)
     terms = RECONSTRUCTION[config.representation.output]
-    total = weights["reconstruction"] * sum(getattr(config.loss, name) * losses[name] for name in terms)
+    total = weights.pop("reconstruction") * sum(getattr(config.loss, name) * losses[name] for name in terms)
     total = total + sum(getattr(config.loss, name) * losses[name] for name in BACK_TRANSLATION)
-    return total + sum(weights[name] * losses[name] for name in ("contrastive", "margin", "hsic", "adversarial"))
+    return total + sum(weight * losses[name] for name, weight in weights.items())
 
 
 def discriminator_loss(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from models import made_dataset, tiny
@@ -9,8 +10,8 @@ from models import made_dataset, tiny
 from ast_lib import objective
 from ast_lib.clips import RMS
 from ast_lib.config import override
+from ast_lib.decoder import Prediction
 from ast_lib.losses.margin import class_prototypes
-from ast_lib.losses.reconstruction import level_l1
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.training import Trainer
 
@@ -112,11 +113,31 @@ def test_noise_on_the_style_reaches_its_losses_and_the_decoder(run):
         assert not torch.equal(plain[0][name], loud[0][name])
 
 
-def test_level_distance_is_the_loss_on_magnitudes():
-    estimate, truth = torch.rand(2, 3, 8, 4, 20, generator=random()).unbind(0)
-    expected = level_l1((estimate.clamp_min(1e-3) ** (1 / 0.3)), truth ** (1 / 0.3))
-    assert objective.level_distance(estimate, truth, 0.3, 1.0).item() == pytest.approx(expected.item(), rel=1e-5)
-    assert objective.level_distance(estimate, truth, 0.3, 0.0).item() == 0
+def test_the_level_is_compared_in_the_phases_that_give_it_a_weight(run):
+    batch = run.batch(0)
+    louder = dataclasses.replace(CONFIG.curriculum[-1], level=0.5)
+    with_level = dataclasses.replace(CONFIG, curriculum=(*CONFIG.curriculum[:-1], louder))
+    losses = [
+        objective.generator_losses(with_level, run.model, run.discriminator, batch, step, random())[0]
+        for step in (0, CONFIG.training.steps - 1)
+    ]
+    assert losses[0]["level"] == 0 < losses[1]["level"]
+    plain = objective.total_loss(CONFIG, losses[1], CONFIG.training.steps - 1)
+    total = objective.total_loss(with_level, losses[1], CONFIG.training.steps - 1)
+    assert (total - plain).item() == pytest.approx(0.5 * losses[1]["level"].item(), rel=1e-4)
+
+
+def test_the_error_of_levels_is_that_of_magnitudes(run):
+    batch = run.batch(0)
+    truth = batch.features.stft_magnitude
+    exact = run.model.normalise(truth)
+    prediction = Prediction(exact, torch.ones_like(exact), torch.zeros_like(exact))
+    assert objective.level_error(CONFIG, run.model, prediction, batch, 1.0).item() == pytest.approx(0, abs=0.2)
+    twice = dataclasses.replace(prediction, magnitude=run.model.normalise(truth * 2**0.3))
+    assert objective.level_error(CONFIG, run.model, twice, batch, 1.0).item() == pytest.approx(
+        20 * np.log10(2), abs=0.2
+    )
+    assert objective.level_error(CONFIG, run.model, twice, batch, 0.0).item() == 0
 
 
 def test_the_discriminator_is_asked_for_the_voice_that_is_heard(run, monkeypatch):

@@ -37,10 +37,9 @@ CONFIG = tiny(
     "loss.realism=0.1",
     "model.content_noise=0.1",
     "model.style_noise=0.1",
-    "loss.level=0.1",
     "training.validate_every=2",
     'curriculum=[{"name": "all", "start": 0.0, "reconstruction": 1.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, '
-    '"adversarial": 0.5, "back_translation": 0.5}]',
+    '"adversarial": 0.5, "level": 0.1, "back_translation": 0.5}]',
 )
 HALVES = (Part(0, 2), Part(1, 2))
 
