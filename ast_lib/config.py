@@ -73,7 +73,7 @@ class ModelConfig:
     window: int = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: int = 16  # sections that two neighbouring windows share
     content_noise: float = 0.0  # standard deviation of noise on z_content: with its energy, what a section can say
-    style_noise: float = 0.0  # the same of the z_style of a clip (not of an instrument's own style)
+    style_noise: float = 0.0  # the same of z_style, for each window of a clip; an instrument's own style has none
     align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
     encoder: str = "conv1d"  # front end: conv1d over sections, or resnet2d over each section's picture, as published
@@ -571,7 +571,7 @@ def preset(name: str) -> Config:
                 style_width=96,
                 feed_forward=3,
                 content_noise=0.6,
-                style_noise=0.4,
+                style_noise=0.2,
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),

@@ -64,25 +64,25 @@ def shift(audio: Tensor, samples: Tensor) -> Tensor:
 
 
 def known_latency(model: TransferModel, style: Tensor) -> Tensor:
-    """Latency in seconds ``(B,)`` of the voice whose prototype is near each style ``(B, style_size)``; NaN if none is.
+    """Latency in seconds ``(B,)`` of the voice whose prototype is near each style ``(B, style_size)``; 0 if none is.
 
-    Near is within :data:`NEAR` of the distance from that prototype to the nearest other one.
+    Near is within :data:`NEAR` of the distance from that prototype to the nearest other one. A stranger, such as
+    anybody's recording, is taken to be heard in time: people play so that they are.
     """
     prototypes = model.prototypes
     apart = torch.cdist(prototypes, prototypes).fill_diagonal_(torch.inf).min(dim=1).values
     distance, voice = torch.cdist(style.float(), prototypes).min(dim=1)
-    return torch.where(distance <= NEAR * apart[voice], model.latency[voice], torch.nan)
+    return torch.where(distance <= NEAR * apart[voice], model.latency[voice], 0.0)
 
 
 def in_time(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
     """Sources ``(B, samples)`` moved by the latency of the voice to be played minus that of the voice that plays.
 
-    Both voices are known by their styles, ``style`` ``(B, style_size)`` and that of the source. Where one is a
-    stranger's, such as anybody's recording, the source stays: people play so that they are heard in time. A model
-    without latencies (``model.align_onsets=false``) leaves all sources as they are.
+    Both voices are known by their styles, ``style`` ``(B, style_size)`` and that of the source. A model without
+    latencies (``model.align_onsets=false``) leaves the sources as they are.
     """
     if not model.latency.any():
         return source
     heard = known_latency(model, model.mean_style(model.representation(source)))
-    difference = (known_latency(model, style) - heard).nan_to_num(0.0)
+    difference = known_latency(model, style) - heard
     return shift(source, (difference * model.config.representation.sample_rate).round().long())

@@ -34,21 +34,22 @@ def channel_noise(white: Tensor, offset: Tensor, strength: Tensor) -> Tensor:
     return (0.5 + strength) * white + 0.5 * offset
 
 
-def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None) -> Tensor:
+def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None, stays: bool = False) -> Tensor:
     """A code as it leaves a Gaussian channel (equation ``gaussian-channel``): with noise, which bounds what it can say.
 
     Args:
-        code: ``z_content`` ``(B, S, D)``, whose noise is :func:`channel_noise`, or ``z_style`` ``(B, D)``.
+        code: of clips, ``(B, S, D)``: ``z_content``, or ``z_style`` of S windows.
         deviation: of the noise; 0 changes nothing.
         noise: a generator on the CPU that draws every clip's own; None adds the same noise to every clip and in every
             call, so that a clip is transferred the same alone, in a batch, and tomorrow. A probe wants a generator: it
             must not learn the noise by heart.
+        stays: the noise has a part that stays for a clip, see :func:`channel_noise`.
     """
     if deviation == 0:
         return code
     clips, random = (1, torch.Generator().manual_seed(0)) if noise is None else (len(code), noise)
     drawn = torch.randn(clips, *code.shape[1:], generator=random)
-    if code.ndim == 3:
+    if stays:
         constant = clips, 1, code.shape[2]
         drawn = channel_noise(drawn, torch.randn(constant, generator=random), torch.rand(constant, generator=random))
     return code + deviation * drawn.to(code)
@@ -203,30 +204,40 @@ class TransferModel(nn.Module):
             keep_from = start + half if start else 0
             keep_to = stop if stop == sections else stop - (self.config.model.overlap - half)
             parts.append(content[:, keep_from - begin : keep_to - begin])
-        return channel(torch.cat(parts, dim=1), self.config.model.content_noise, noise)
+        return channel(torch.cat(parts, dim=1), self.config.model.content_noise, noise, stays=True)
 
     def encode_style(
         self, features: Features, voices: Tensor | None = None, noise: torch.Generator | None = None
     ) -> Tensor:
-        """``z_style`` ``(B, style_size)``: :meth:`mean_style` and, with ``model.style_noise``, the channel's noise."""
-        return channel(self.mean_style(features, voices), self.config.model.style_noise, noise)
+        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output.
+
+        With ``model.style_noise`` each window has noise of its own: the longer a clip, the surer its style.
+
+        Raises:
+            AstError: as :meth:`mean_style`.
+        """
+        return channel(self._styles(features, voices), self.config.model.style_noise, noise).mean(dim=1)
 
     def mean_style(self, features: Features, voices: Tensor | None = None) -> Tensor:
-        """The mean over windows of the style encoder's output ``(B, style_size)``, before any noise.
+        """As :meth:`encode_style`, without noise.
 
         Raises:
             AstError: without ``voices``, where the model has a style for each voice but none for a clip.
         """
+        return self._styles(features, voices).mean(dim=1)
+
+    def _styles(self, features: Features, voices: Tensor | None) -> Tensor:
+        """``z_style`` of each window ``(B, windows, style_size)``."""
         if self.config.model.style_encoder != "transformer":
             if voices is None:
                 raise AstError(
                     f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which knows the "
                     "styles of its instruments alone; accepted is transformer"
                 )
-            return self.style_encoder(voices)
+            return self.style_encoder(voices)[:, None]
         inputs = self.encoder_input(features, voices)
         styles = [self.style_encoder(inputs[:, start:stop]) for start, stop in self.windows(inputs.shape[1])]
-        return torch.stack(styles).mean(dim=0)
+        return torch.stack(styles, dim=1)
 
     def generate(self, content: Tensor, style: Tensor) -> Prediction:
         """Free-running decoding of any length: each window continues from the last ``overlap`` generated sections.

@@ -255,7 +255,7 @@ def noisy(code: Tensor, deviation: float, random: torch.Generator, part: Part = 
     """As :func:`ast_lib.model.channel`, in training: the noise is each clip's own, whatever the number of processes.
 
     Args:
-        code: ``z_content`` or ``z_style`` of clips, ``(B, ...)``.
+        code: of clips, ``z_content`` ``(B, S, D)``, whose noise has a part that stays, or ``z_style`` ``(B, D)``.
         deviation: ``model.content_noise`` or ``model.style_noise``; 0 changes nothing.
         random: source of chance of this step.
         part: which clips of the global batch these are.

@@ -119,7 +119,7 @@ def test_the_noise_of_a_style_has_its_deviation_and_the_codes_precision():
 
 
 def test_the_noise_of_content_blurs_the_mean_and_the_deviation_of_a_clip_too():
-    drawn = channel(torch.zeros(400, 300, 8), 0.6, torch.Generator().manual_seed(1))
+    drawn = channel(torch.zeros(400, 300, 8), 0.6, torch.Generator().manual_seed(1), stays=True)
     # (1/2 + u) w + o/2: second moment E (1/2 + u)² + 1/4 = 13/12 + 1/4 for u uniform in 0 to 1.
     assert drawn.square().mean().item() == pytest.approx(0.36 * (13 / 12 + 1 / 4), rel=0.03)
     assert drawn.mean(dim=1).std().item() == pytest.approx(0.3, rel=0.05)
@@ -139,8 +139,10 @@ def test_codes_come_through_their_channels(model):
     noisy = untrained(tiny("model.content_noise=0.3", "model.style_noise=0.2")).requires_grad_(False)
     features = random_features(model.config, 2, 11)
     content, style = model.encode_content(features), model.encode_style(features)
-    torch.testing.assert_close(noisy.encode_content(features), channel(content, 0.3))
-    torch.testing.assert_close(noisy.encode_style(features), channel(style, 0.2))
+    torch.testing.assert_close(noisy.encode_content(features), channel(content, 0.3, stays=True))
+    # Eleven sections are two windows, with noise of their own.
+    added = channel(torch.zeros(2, 2, style.shape[1]), 0.2).mean(dim=1)
+    torch.testing.assert_close(noisy.encode_style(features), style + added)
     torch.testing.assert_close(noisy.mean_style(features), style)
     first, second = (noisy.encode_content(features, noise=torch.Generator().manual_seed(i)) for i in (1, 1))
     assert torch.equal(first, second) and not torch.equal(first, noisy.encode_content(features))
