@@ -95,8 +95,9 @@ class Phase:
     """One phase of the curriculum: from ``start`` (share of all steps) the losses have these weights.
 
     ``adversarial`` grows linearly from its value in the phase before to this one over the first half of the phase.
-    ``back_translation`` is no weight but a share: of the clips that the content encoder hears as the model itself plays
-    them on another instrument.
+    ``level`` weighs the error of frames' levels (:func:`ast_lib.losses.reconstruction.level_l1`).
+    ``back_translation`` is no weight but a share: of the clips that the content encoder hears as the model itself
+    plays them on another instrument.
     """
 
     name: str

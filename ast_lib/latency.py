@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ast_lib.model import TransferModel
 from ast_lib.scores import Notes
-from ast_lib.synth import Synth
+from ast_lib.synth import BLOCK, Synth
 
 BELOW = 10.0  # dB below a note's loudest, where listeners hear it begin; Vos and Rasch found 6 to 15
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
@@ -48,7 +48,7 @@ def voice_latency(synth: Synth, instrument: str) -> float:
                 onset_delay(
                     synth.render(Notes(BEFORE * one, one, pitch * one, 80 * one), instrument, BEFORE + 1),
                     synth.sample_rate,
-                    round(BEFORE * synth.sample_rate / 64) * 64 / synth.sample_rate,  # the synth's events are so placed
+                    round(BEFORE * synth.sample_rate / BLOCK) * BLOCK / synth.sample_rate,  # where the synth begins it
                 )
                 for pitch in PITCHES
             ]
