@@ -572,7 +572,7 @@ def preset(name: str) -> Config:
                 style_width=96,
                 feed_forward=3,
                 content_noise=0.6,
-                style_noise=0.2,
+                style_noise=0.4,
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),
@@ -585,7 +585,7 @@ def preset(name: str) -> Config:
                 Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, 0.15, level=0.2, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=10400,
+                steps=12000,
                 learning_rate=8e-4,
                 discriminator_rate=2e-3,  # faster than what it judges, so that its verdict is not an old one
                 warm_up=200,
