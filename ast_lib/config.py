@@ -74,6 +74,7 @@ class ModelConfig:
     overlap: int = 16  # sections that two neighbouring windows share
     content_noise: float = 0.0  # standard deviation of noise on z_content: with its energy, what a section can say
     style_noise: float = 0.0  # the same of z_style, for each window of a clip; an instrument's own style has none
+    style_fit: int = 10  # steps that fit the style of one clip to the clip (one-shot), see ast_lib.one_shot
     align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
     encoder: str = "conv1d"  # front end: conv1d over sections, or resnet2d over each section's picture, as published
@@ -274,7 +275,7 @@ def check(config: Config) -> None:
     at_least_0 = [
         ("data", data, ["seed"]),
         ("model", model, ["residual_blocks"]),
-        ("model", model, ["initial_gain", "content_noise", "style_noise"]),
+        ("model", model, ["initial_gain", "content_noise", "style_noise", "style_fit"]),
         ("representation", shape, ["join_shift"]),
         ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
         ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "realism"]),
@@ -637,6 +638,7 @@ def _paper() -> Config:
             head_layers=1,
             dropout=0.1,
             initial_gain=0.2,
+            style_fit=0,
         ),
         loss=LossConfig(
             magnitude=0.5,

@@ -23,9 +23,10 @@ from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
 from ast_lib.model import TransferModel
+from ast_lib.one_shot import clip_styles
 from ast_lib.representation import refine_phase
 from ast_lib.scores import Notes
-from ast_lib.transfer import class_style, clip_styles, synthesise, transfer_batch
+from ast_lib.transfer import class_style, synthesise, transfer_batch
 
 UNITS = {
     "lsd": "dB",

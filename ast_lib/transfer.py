@@ -1,8 +1,8 @@
 """Transfer: audio in, the same notes in another instrument's style out.
 
 Chapters: ``notebooks/15_listening.md``, ``notebooks/16_your_own.md``. The style is an instrument's prototype or that of
-any clip (one-shot). The complex spectrogram comes from predicted magnitudes and accumulated phase advances
-(``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
+any clip (one-shot, :mod:`ast_lib.one_shot`). The complex spectrogram comes from predicted magnitudes and accumulated
+phase advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
 """
 
 import os
@@ -17,10 +17,10 @@ from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
 from ast_lib.model import TransferModel
+from ast_lib.one_shot import clip_style
 from ast_lib.representation import refine_phase
 
 PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
-SHORTEST_STYLE = 0.5  # seconds of a style clip: a note with its start
 
 
 def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor:
@@ -33,29 +33,6 @@ def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor
     if instrument not in instruments:
         raise AstError(f"instrument: found {instrument!r}, accepted by these weights are {', '.join(instruments)}")
     return model.prototypes[instruments.index(instrument)].expand(clips, -1)
-
-
-@torch.inference_mode()
-def clip_styles(model: TransferModel, audio: Tensor) -> Tensor:
-    """``z_style`` of clips ``(B, samples)`` at RMS 0.07: ``(B, style_size)``."""
-    return model.encode_style(model.representation(audio)).float()
-
-
-def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> Tensor:
-    """One-shot style: ``z_style`` of any clip, instead of the mean over a class, ``(1, style_size)``.
-
-    Args:
-        clip: ``(samples,)``, mono at the model's sample rate, any loudness; of a long one the mean over windows.
-        name: what an error message calls it.
-
-    Raises:
-        AstError: for a clip below :data:`SHORTEST_STYLE`, silence or NaN.
-    """
-    clip = audio.check(name, np.asarray(clip, dtype=np.float32))
-    seconds = len(clip) / model.config.representation.sample_rate
-    if seconds < SHORTEST_STYLE:
-        raise AstError(f"{name}: found {seconds:.2f} s, accepted as a style is {SHORTEST_STYLE:g} s or more")
-    return clip_styles(model, torch.from_numpy(normalise_rms(clip))[None])
 
 
 def check_choice(to: str | None, style: object, phase: str) -> None:
@@ -100,7 +77,7 @@ def transfer(
     Args:
         source: float32 ``(samples,)`` mono at the model's sample rate, any loudness.
         to: the target instrument, one of ``model.config.instruments``; or
-        style: a clip ``(samples,)`` that sounds as the result should, see :func:`clip_style`.
+        style: a clip ``(samples,)`` that sounds as the result should, see :func:`ast_lib.one_shot.clip_style`.
         phase: ``predicted`` or ``refined``.
 
     Returns:
