@@ -17,7 +17,7 @@ from ast_lib.synth import BLOCK, Synth
 BELOW = 10.0  # dB below a note's loudest, where listeners hear it begin; Vos and Rasch found 6 to 15
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
 BEFORE = 0.1  # seconds of silence before the note
-NEAR = 1 / 3  # of the way to the nearest other prototype: a style further from its own is a stranger's
+NEAR = 0.4  # of the way to the nearest other prototype: a style further from its own is a stranger's
 
 
 def onset_delay(sound: np.ndarray, sample_rate: int, start: float) -> float:

@@ -24,6 +24,7 @@ from ast_lib.errors import AstError
 from ast_lib.evaluation import ratio_interval
 from ast_lib.metrics import score_pitch
 from ast_lib.model import TransferModel
+from ast_lib.one_shot import fit_styles
 from ast_lib.synth import SAMPLE_RATE
 
 
@@ -67,7 +68,7 @@ def probe(
     return table.sort_values("accuracy", ascending=False, ignore_index=True)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
     """The codes of clips on every instrument of the model, instrument after instrument, as the decoder reads them.
 
@@ -75,17 +76,20 @@ def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed:
         seed: of the channels' noise, which is every clip's own.
 
     Returns:
-        ``content`` ``(N, S, content_size)``, ``style`` ``(N, style_size)``, ``instrument`` and ``piece`` ``(N,)``,
+        ``content`` ``(N, S, content_size)``, ``style`` and ``style_fitted``, that of :mod:`ast_lib.one_shot`,
+        ``(N, style_size)``, ``instrument`` and ``piece`` ``(N,)``,
         ``pitch`` ``(N, S)``: the MIDI pitch that sounds in the middle of a section of a monophonic clip, else -1.
     """
     shape, noise = model.config.representation, torch.Generator().manual_seed(seed)
-    codes: dict[str, list] = {name: [] for name in ("content", "style", "instrument", "piece", "pitch")}
+    codes: dict[str, list] = {name: [] for name in ("content", "style", "style_fitted", "instrument", "piece", "pitch")}
     for instrument in model.config.instruments:
         for start in range(0, len(clips), batch):
             part = clips[start : start + batch]
             features = model.representation(stack_audio(part, instrument))
             codes["content"] += list(model.encode_content(features, noise=noise).numpy())
-            codes["style"] += list(model.encode_style(features, noise=noise).numpy())
+            style = model.encode_style(features, noise=noise).float()
+            codes["style"] += list(style.numpy())
+            codes["style_fitted"] += list(fit_styles(model, features, style, model.config.model.style_fit).numpy())
             sections = len(codes["content"][-1])
             middles = (np.arange(sections) + 0.5) * shape.section_frames - 0.5
             for clip in part:
@@ -106,9 +110,10 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, seed: int = 
 
     Returns:
         the rows of :func:`probe` with the columns ``read`` (``instrument``, ``pitch_class``) and ``code``:
-        ``content`` (one section), ``content_pooled`` (mean and deviation over a clip) and ``style`` (of a clip).
+        ``content`` (one section), ``content_pooled`` (mean and deviation over a clip), ``style`` and ``style_fitted``
+        (of a clip).
     """
-    content, style = codes["content"], codes["style"]
+    content, styles = codes["content"], ("style", "style_fitted")
     clips, sections = content.shape[:2]
     pooled = np.concatenate([content.mean(axis=1), content.std(axis=1)], axis=1)
     random = np.random.default_rng(seed)
@@ -122,12 +127,13 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, seed: int = 
     tables = {
         ("instrument", "content"): (content[clip, section], codes["instrument"][clip], codes["piece"][clip]),
         ("instrument", "content_pooled"): (pooled, codes["instrument"], codes["piece"]),
-        ("instrument", "style"): (style, codes["instrument"], codes["piece"]),
+        **{("instrument", name): (codes[name], codes["instrument"], codes["piece"]) for name in styles},
     }
     clip, section = some(codes["pitch"] >= 0)
     pitch_class = codes["pitch"][clip, section] % 12
     tables["pitch_class", "content"] = content[clip, section], pitch_class, codes["piece"][clip]
-    tables["pitch_class", "style"] = style[clip], pitch_class, codes["piece"][clip]
+    for name in styles:
+        tables["pitch_class", name] = codes[name][clip], pitch_class, codes["piece"][clip]
     return pd.concat(
         [probe(*arguments).assign(read=read, code=code) for (read, code), arguments in tables.items()],
         ignore_index=True,

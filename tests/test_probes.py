@@ -7,6 +7,7 @@ from models import made_pieces, noise, tiny, tone, untrained
 
 from ast_lib.clips import PairedClip, paired_clips
 from ast_lib.errors import AstError
+from ast_lib.one_shot import fit_styles
 from ast_lib.probes import average_spectrum, called, disentanglement, encode, movement, probe, timbre, train_listener
 from ast_lib.scores import Notes
 from ast_lib.synth import shared_synth
@@ -79,6 +80,9 @@ def test_codes_are_those_of_the_model_in_the_order_of_the_instruments(model):
         content, style = model.encode_content(features)[0].numpy(), model.encode_style(features)[0].numpy()
     np.testing.assert_allclose(codes["content"][5], content, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(codes["style"][5], style, rtol=1e-3, atol=1e-4)
+    fitted = fit_styles(model, features, torch.from_numpy(style)[None], model.config.model.style_fit)[0]
+    np.testing.assert_allclose(codes["style_fitted"][5], fitted, rtol=1e-3, atol=2e-3)
+    assert np.abs(codes["style_fitted"] - codes["style"]).max(axis=1).min() > 0.1
     assert (codes["pitch"][[0, 1, 4, 5]] >= 0).any(axis=1).all()
     assert (codes["pitch"][[2, 3, 6, 7]] == -1).all()  # chorales have no single pitch
 
@@ -108,6 +112,7 @@ def test_disentangled_and_entangled_codes_are_told_apart():
     codes = {
         "content": content,
         "style": np.eye(2)[(instrument == "violin").astype(int)] + 0.1 * RANDOM.normal(size=(clips, 2)),
+        "style_fitted": np.repeat(pitch[:, :1] == 60, 2, axis=1) + 0.1 * RANDOM.normal(size=(clips, 2)),
         "instrument": instrument,
         "piece": np.repeat([f"piece {i}" for i in range(20)], 4),
         "pitch": pitch,
@@ -116,6 +121,7 @@ def test_disentangled_and_entangled_codes_are_told_apart():
     assert found["instrument", "style"] == 1 and found["pitch_class", "content"] == 1
     assert found["instrument", "content"] < 0.6 and found["instrument", "content_pooled"] < 0.75
     assert found["pitch_class", "style"] < 0.45  # of three pitches
+    assert found["instrument", "style_fitted"] < 0.75
     entangled = disentanglement(codes | {"content": content + (instrument == "violin")[:, None, None]})
     assert entangled.groupby(["read", "code"])["accuracy"].max()["instrument", "content"] > 0.95
 
