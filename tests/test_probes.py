@@ -8,7 +8,17 @@ from models import made_pieces, noise, tiny, tone, untrained
 from ast_lib.clips import PairedClip, paired_clips
 from ast_lib.errors import AstError
 from ast_lib.one_shot import fit_styles
-from ast_lib.probes import average_spectrum, called, disentanglement, encode, movement, probe, timbre, train_listener
+from ast_lib.probes import (
+    average_spectrum,
+    called,
+    disentanglement,
+    encode,
+    movement,
+    probe,
+    shuffled_clips,
+    timbre,
+    train_listener,
+)
 from ast_lib.scores import Notes
 from ast_lib.synth import shared_synth
 
@@ -122,8 +132,22 @@ def test_disentangled_and_entangled_codes_are_told_apart():
     assert found["instrument", "content"] < 0.6 and found["instrument", "content_pooled"] < 0.75
     assert found["pitch_class", "style"] < 0.45  # of three pitches
     assert found["instrument", "style_fitted"] < 0.75
+    shuffled = disentanglement(codes).set_index(["read", "code"])["shuffled"]
+    assert shuffled.drop(("pitch_class", "style")).isna().all()
+    assert found["pitch_class", "style"] <= shuffled["pitch_class", "style"].max() < 0.6
+    telling = np.tile(np.eye(3)[pitch[:40, 0] - 60], (2, 1)) + 0.01 * RANDOM.normal(size=(clips, 3))
+    same = np.tile(pitch[:40, :1], (2, sections))  # the same pitch throughout a clip, on both instruments
+    leaking = disentanglement(codes | {"style": telling, "pitch": same}).set_index(["read", "code"])
+    row = leaking.loc[("pitch_class", "style")].iloc[0]
+    assert row["accuracy"] == 1 and row["shuffled"] < 0.7
     entangled = disentanglement(codes | {"content": content + (instrument == "violin")[:, None, None]})
     assert entangled.groupby(["read", "code"])["accuracy"].max()["instrument", "content"] > 0.95
+
+
+def test_shuffled_clips_change_places_among_those_that_may():
+    order = shuffled_clips(np.array([1, 3, 4, 6]), 8, np.random.default_rng(0))
+    assert sorted(order) == list(range(8)) and order[[0, 2, 5, 7]].tolist() == [0, 2, 5, 7]
+    assert order.tolist() != list(range(8))
 
 
 # --- Sounds
