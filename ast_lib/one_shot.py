@@ -56,17 +56,17 @@ def fit_styles(model: TransferModel, features: Features, style: Tensor, steps: i
 
 @torch.inference_mode(False)  # gradients, also where the caller computes without
 @torch.no_grad()
-def clip_styles(model: TransferModel, audio: Tensor) -> Tensor:
+def clip_styles(model: TransferModel, clips: Tensor) -> Tensor:
     """``z_style`` of clips ``(B, samples)`` at RMS 0.07, fitted by ``model.style_fit`` steps: ``(B, style_size)``."""
-    features = model.representation(audio)
+    features = model.representation(clips)
     return fit_styles(model, features, model.encode_style(features).float(), model.config.model.style_fit)
 
 
 def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> Tensor:
-    """One-shot style: that of any clip, instead of the mean over a class, ``(1, style_size)``.
+    """One-shot style: that of any clip, read and fitted, instead of the mean over a class, ``(1, style_size)``.
 
     Args:
-        clip: ``(samples,)``, mono at the model's sample rate, any loudness; of a long one the mean over windows.
+        clip: ``(samples,)``, mono at the model's sample rate, any loudness and length; a long one takes longer to fit.
         name: what an error message calls it.
 
     Raises:

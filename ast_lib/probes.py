@@ -103,11 +103,12 @@ def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed:
 
 
 def shuffled_clips(clips: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """For each of ``count`` codes of clips on one instrument after the other, whose code it gets in a shuffling.
+    """A shuffling of the clips on one instrument: whose code each of them gets, ``(count,)``.
 
     Args:
-        clips: numbers of the clips on the first instrument that change places with each other, whatever they play.
-        count: of clips on one instrument; on every instrument the same places are changed.
+        clips: those that change places, by their numbers below ``count``; the others keep their own.
+        count: of clips on one instrument.
+        random: source of chance.
     """
     order = np.arange(count)
     order[clips] = random.permutation(clips)
@@ -156,13 +157,14 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, shuffles: in
     )
     count = clips // len(np.unique(codes["instrument"]))
     orders = [shuffled_clips(np.unique(clip % count), count, random) for _ in range(shuffles)]
-    read = joblib.Parallel(n_jobs=-1)(
+    # On every instrument the same clips change places: what two instruments play alike stays alike.
+    by_luck = joblib.Parallel(n_jobs=-1)(
         joblib.delayed(probe)(
             codes["style"][clip - clip % count + order[clip % count]], pitch_class, codes["piece"][clip]
         )
         for order in orders
     )
-    best = max(table["accuracy"].max() for table in read)
+    best = max(table["accuracy"].max() for table in by_luck)
     return found.assign(shuffled=np.where((found["read"] == "pitch_class") & (found["code"] == "style"), best, np.nan))
 
 
