@@ -163,6 +163,7 @@ class TrainingConfig:
     tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
     slow: float = 0.0  # share of clips at a practice tempo, down to a quarter: long notes are rare in tunes
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
+    own_style: bool = True  # a clip's own style counts in its slot's, the decoder's; false: the other clips' alone
     timbre: float = 0.0  # dB, random smooth equalisation of target and style, one curve for all clips of a slot
     context_drop: float = 0.4  # share of context tokens replaced by the null token
     context_null: float = 0.3  # share of clips whose whole context is replaced

@@ -78,8 +78,8 @@ class Batch:
     Attributes:
         features: of B clips, the target and what the style encoder hears.
         labels: their voices ``(B,)``.
-        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their mean
-            style is the decoder's.
+        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their
+            styles make the decoder's (:func:`slot_styles`).
         heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
         frames: of the clips' STFT; the last section may be filled up beyond them.
@@ -134,7 +134,7 @@ def generator_losses(
     styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
     labels, slots = part.gather(batch.labels), part.gather(batch.slots)
     prototypes = class_prototypes(styles, labels, len(config.voices))
-    decoder_style = class_prototypes(styles, slots, int(slots.max()) + 1)[batch.slots]
+    decoder_style = part.own(slot_styles(styles, slots, training.own_style))
     own = target
     if training.context_own:
         with torch.no_grad():
@@ -275,6 +275,25 @@ def batch_style(model: TransferModel, batch: Batch) -> Tensor:
     if model.config.model.style_encoder != "transformer":
         return model.style_encoder(batch.labels)
     return model.style_encoder(model.encoder_input(batch.features, batch.labels))
+
+
+def slot_styles(styles: Tensor, slots: Tensor, own: bool) -> Tensor:
+    """Each clip's style for the decoder: the mean of its slot's ``z_style``, ``(B, style_size)`` to the same shape.
+
+    What a clip says of its notes in its own style helps to draw it again, and training would keep it there. A slot
+    without the clip itself says how it is played and nothing of what: as in transfer, where the style is another
+    clip's (chapter 8, equation ``style-of-others``).
+
+    Args:
+        styles: of the global batch.
+        slots: ``(B,)``, two clips or more of each.
+        own: ``training.own_style``: the clip counts too.
+    """
+    mean = class_prototypes(styles, slots, int(slots.max()) + 1)[slots]
+    if own:
+        return mean
+    count = torch.bincount(slots)[slots][:, None]
+    return (count * mean - styles) / (count - 1)
 
 
 def reconstruction_losses(

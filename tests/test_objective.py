@@ -113,6 +113,34 @@ def test_noise_on_the_style_reaches_its_losses_and_the_decoder(run):
         assert not torch.equal(plain[0][name], loud[0][name])
 
 
+def test_the_style_of_a_slot_counts_the_clip_itself_or_the_others_alone():
+    styles = torch.tensor([[1.0, 0.0], [4.0, 4.0], [3.0, 2.0], [8.0, 4.0], [9.0, 9.0]])
+    slots = torch.tensor([0, 1, 0, 1, 1])
+    mine = objective.slot_styles(styles, slots, own=True)
+    torch.testing.assert_close(mine, torch.tensor([[2.0, 1.0], [7, 17 / 3], [2, 1], [7, 17 / 3], [7, 17 / 3]]))
+    others = objective.slot_styles(styles, slots, own=False)
+    torch.testing.assert_close(others, torch.tensor([[3.0, 2.0], [8.5, 6.5], [1, 0], [6.5, 6.5], [6, 4]]))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_clip_is_drawn_with_the_style_that_the_others_of_its_slot_give_it(run, own, monkeypatch):
+    torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
+    styles = torch.randn(8, CONFIG.model.style_size, generator=random(), requires_grad=True)
+    monkeypatch.setattr(objective, "batch_style", lambda model, batch: styles)
+    seen = []
+    call = run.model.decoder.forward
+    monkeypatch.setattr(run.model.decoder, "forward", lambda *inputs: seen.append(inputs[3]) or call(*inputs))
+    config = override(CONFIG, f"training.own_style={str(own).lower()}")
+    batch = run.batch(0)
+    objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
+    for received in seen:
+        (gradient,) = torch.autograd.grad(received[0].sum(), styles, retain_graph=True)
+        mates = (batch.slots == batch.slots[0]).float()
+        expected = mates / 4 if own else (mates - torch.eye(8)[0]) / 3  # two slots of four clips
+        torch.testing.assert_close(gradient, expected[:, None].expand_as(styles))
+    assert seen
+
+
 def test_the_level_is_compared_in_the_phases_that_give_it_a_weight(run):
     batch = run.batch(0)
     louder = dataclasses.replace(CONFIG.curriculum[-1], level=0.5)

@@ -32,6 +32,7 @@ CONFIG = tiny(
     "training.timbre=3",
     "training.decay=40",
     "training.slow=0.5",
+    "training.own_style=false",
     "loss.log_spectral=0.1",
     "loss.agreement=0.3",
     "loss.realism=0.1",
