@@ -121,6 +121,7 @@ class LossConfig:
     phase: float = 0.3  # magnitude-weighted circular loss of the phase advance
     content_energy: float = 1e-3  # mean square of z_content: keeps the code's scale bounded
     agreement: float = 0.0  # z_content before and after back-translation: mean square of the change over the energy
+    style_spread: float = 0.0  # mean square of a clip's z_style about its slot's mean, over the mean square of styles
     realism: float = 0.0  # how far the critic takes back-translated clips for converted ones
     mse: float = 1.0  # complex output only: squared error (there magnitude is squared too, phase the wrapped angle)
     temporal: float = 0.3  # complex output only: differences from frame to frame
@@ -279,7 +280,7 @@ def check(config: Config) -> None:
         ("model", model, ["initial_gain", "content_noise", "style_noise", "style_fit"]),
         ("representation", shape, ["join_shift"]),
         ("loss", config.loss, ["magnitude", "log_spectral", "phase", "content_energy"]),
-        ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "realism"]),
+        ("loss", config.loss, ["mse", "temporal", "spectral", "style_help", "agreement", "style_spread", "realism"]),
         ("training", training, ["discriminator_clip"]),
         ("training", training, ["equalisation", "gain", "decay", "tuning", "timbre"]),
         ("training", training, ["warm_up", "context_noise", "weight_decay", "seed"]),

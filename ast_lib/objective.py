@@ -38,7 +38,7 @@ RECONSTRUCTION = {
     "magnitude_advance": ("magnitude", "log_spectral", "phase", "content_energy"),
     "complex": ("mse", "magnitude", "phase", "temporal", "spectral", "content_energy"),
 }
-BACK_TRANSLATION = ("agreement", "realism")  # losses of back-translated clips, each with its own constant
+ALWAYS = ("agreement", "realism", "style_spread")  # losses with a constant weight of their own, whatever the phase
 MARGIN = {"hinge": prototype_margin, "squared": prototype_margin_squared}
 HSIC = {"biased": hsic_biased, "unbiased": hsic_unbiased, "published": hsic_published}
 AGAINST = {  # what the encoders minimise against the discriminator, from its logits on content and the clips' labels
@@ -115,8 +115,8 @@ def generator_losses(
         part: which clips of the global batch these are.
 
     Returns:
-        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`BACK_TRANSLATION`, ``level``,
-        ``contrastive``, ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
+        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`ALWAYS`, ``level``, ``contrastive``,
+        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
         ``(B, S, content_size)``, detached.
     """
     training, constants, shape = config.training, config.loss, config.representation
@@ -131,7 +131,8 @@ def generator_losses(
     energy = content.float().square().mean()
     translated = translation_losses(config, discriminator, batch.translation, content, part)
     content = noisy(content, config.model.content_noise, random, part)
-    styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
+    own_styles = batch_style(model, batch)
+    styles = part.gather(noisy(own_styles, config.model.style_noise, random, part))
     labels, slots = part.gather(batch.labels), part.gather(batch.slots)
     prototypes = class_prototypes(styles, labels, len(config.voices))
     decoder_style = part.own(slot_styles(styles, slots, training.own_style))
@@ -150,6 +151,7 @@ def generator_losses(
         "level": level_error(config, model, prediction, batch, phase.level),
         "content_energy": energy,
         **translated,
+        "style_spread": style_spread(part.gather(own_styles), slots),
         "contrastive": supervised_info_nce(styles, slots, constants.temperature),
         "margin": MARGIN[constants.margin_form](prototypes, constants.margin, relative=constants.margin_relative),
         "hsic": HSIC[constants.hsic](styles, part.gather(content.mean(dim=1))),
@@ -282,7 +284,7 @@ def slot_styles(styles: Tensor, slots: Tensor, own: bool) -> Tensor:
 
     What a clip says of its notes in its own style helps to draw it again, and training would keep it there. A slot
     without the clip itself says how it is played and nothing of what: as in transfer, where the style is another
-    clip's (chapter 8, equation ``style-of-others``).
+    clip's (equation ``style-of-others``).
 
     Args:
         styles: of the global batch.
@@ -294,6 +296,20 @@ def slot_styles(styles: Tensor, slots: Tensor, own: bool) -> Tensor:
         return mean
     count = torch.bincount(slots)[slots][:, None]
     return (count * mean - styles) / (count - 1)
+
+
+def style_spread(styles: Tensor, slots: Tensor) -> Tensor:
+    """How far clips that are played alike differ in style (equation ``style-spread``), scalar, 0 or more.
+
+    The clips of a slot differ in what is played and in nothing else.
+
+    Args:
+        styles: ``(B, style_size)`` of the global batch, without noise.
+        slots: ``(B,)``; a slot of one clip has no spread.
+    """
+    styles = styles.float()
+    around = (styles - slot_styles(styles, slots, own=True)).square().mean()
+    return around / styles.detach().square().mean().clamp_min(1e-6)
 
 
 def reconstruction_losses(
@@ -361,7 +377,7 @@ def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
     weights = loss_weights(config.phases, step, config.training.steps)
     terms = RECONSTRUCTION[config.representation.output]
     total = weights.pop("reconstruction") * sum(getattr(config.loss, name) * losses[name] for name in terms)
-    total = total + sum(getattr(config.loss, name) * losses[name] for name in BACK_TRANSLATION)
+    total = total + sum(getattr(config.loss, name) * losses[name] for name in ALWAYS)
     return total + sum(weight * losses[name] for name, weight in weights.items())
 
 

@@ -141,6 +141,35 @@ def test_a_clip_is_drawn_with_the_style_that_the_others_of_its_slot_give_it(run,
     assert seen
 
 
+def test_the_spread_of_styles_is_that_within_slots_whatever_their_scale():
+    styles, slots = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]]), torch.tensor([0, 1, 0, 1])
+    # Slot 0 is 1 away from its mean in the first value, slot 1 in the second: 4 of 8 squares, of a sum of 40.
+    assert objective.style_spread(styles, slots).item() == pytest.approx(4 / 40)
+    assert objective.style_spread(7 * styles, slots).item() == pytest.approx(4 / 40)
+    assert objective.style_spread(styles, torch.arange(4)).item() == 0  # a slot of one clip
+    assert objective.style_spread(styles[[0, 1, 0, 1]], slots).item() == 0
+    assert objective.style_spread(torch.zeros(4, 2), slots).item() == 0
+
+
+def test_the_spread_pulls_each_clip_towards_its_slot_and_not_outwards():
+    styles = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]], requires_grad=True)
+    objective.style_spread(styles, torch.tensor([0, 1, 0, 1])).backward()
+    expected = 2 / 40 * torch.tensor([[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(styles.grad, expected)
+
+
+def test_the_spread_is_measured_before_the_noise_and_weighed_by_its_constant(run):
+    batch = run.batch(0)
+    noisy = override(CONFIG, "model.style_noise=5.0", "loss.style_spread=2.5")
+    plain, loud = (
+        objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())[0]
+        for config in (CONFIG, noisy)
+    )
+    assert plain["style_spread"] == loud["style_spread"] > 0
+    total = objective.total_loss(noisy, loud, 0) - objective.total_loss(CONFIG, loud, 0)
+    assert total.item() == pytest.approx(2.5 * loud["style_spread"].item(), rel=1e-3)
+
+
 def test_the_level_is_compared_in_the_phases_that_give_it_a_weight(run):
     batch = run.batch(0)
     louder = dataclasses.replace(CONFIG.curriculum[-1], level=0.5)

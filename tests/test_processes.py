@@ -35,6 +35,7 @@ CONFIG = tiny(
     "training.own_style=false",
     "loss.log_spectral=0.1",
     "loss.agreement=0.3",
+    "loss.style_spread=0.5",
     "loss.realism=0.1",
     "model.content_noise=0.1",
     "model.style_noise=0.1",

@@ -286,11 +286,12 @@ def test_statistics_are_those_of_clips_that_are_never_trained_on(dataset):
 
 def test_the_total_is_the_weighted_sum(dataset):
     losses = {name: torch.tensor(10.0**-index) for index, name in enumerate(LOSSES)}
-    config = override(CONFIG, "loss.log_spectral=0.5", "loss.agreement=0.7")
-    losses |= {"agreement": torch.tensor(0.3), "realism": torch.tensor(-4.0), "level": torch.tensor(2.0)}
+    config = override(CONFIG, "loss.log_spectral=0.5", "loss.agreement=0.7", "loss.style_spread=2")
+    more = {"agreement": 0.3, "realism": -4.0, "style_spread": 0.05, "level": 2.0}
+    losses |= {name: torch.tensor(value) for name, value in more.items()}
     for step in (0, 1, 3, 7):
         weight = loss_weights(CONFIG.curriculum, step, 8)
-        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001 + 0.7 * 0.3 + 0 * -4.0
+        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001 + 0.7 * 0.3 + 0 * -4.0 + 2 * 0.05
         for name in ("contrastive", "margin", "hsic", "adversarial"):
             expected += weight[name] * losses[name].item()
         assert total_loss(config, losses, step).item() == pytest.approx(expected)
