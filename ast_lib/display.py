@@ -7,6 +7,7 @@ import html
 import inspect
 import os
 import pathlib
+import textwrap
 from collections.abc import Callable, Mapping
 
 import matplotlib.pyplot as plt
@@ -19,8 +20,9 @@ from ast_lib.synth import SAMPLE_RATE
 
 
 def show_source(thing: Callable) -> Code:
-    """The real source text of a function or class, coloured, for a chapter that explains it."""
-    return Code(inspect.getsource(thing), language="python")
+    """The real source text of a function, method or class of this library, coloured, below the name of its file."""
+    file = pathlib.Path(inspect.getsourcefile(inspect.unwrap(thing))).relative_to(pathlib.Path(__file__).parents[1])
+    return Code(f"# {file.as_posix()}\n{textwrap.dedent(inspect.getsource(thing))}", language="python")
 
 
 def decibel_spectrogram(audio: np.ndarray, n_fft: int = 1024, hop: int = 256) -> np.ndarray:

@@ -26,16 +26,24 @@ RATE = 22050
 # --- Source text
 
 
-def test_the_source_shown_is_the_file_s(root):
+def test_the_source_shown_is_the_file_s_below_its_name(root):
     shown = show_source(decibel_spectrogram)
-    assert shown.data == inspect.getsource(decibel_spectrogram) and shown.language == "python"
-    assert shown.data in (root / "ast_lib" / "display.py").read_text()
+    assert shown.data == "# ast_lib/display.py\n" + inspect.getsource(decibel_spectrogram)
+    assert shown.language == "python"
+    assert inspect.getsource(decibel_spectrogram) in (root / "ast_lib" / "display.py").read_text()
 
 
-def test_a_decorated_function_is_shown_with_its_own_source():
+def test_a_method_begins_at_the_margin():
+    lines = show_source(Spectrogram.forward).data.splitlines()
+    assert lines[0] == "# ast_lib/representation.py" and lines[1].startswith("def forward(self")
+    assert lines[2].startswith("    ")
+
+
+def test_a_decorated_function_is_shown_with_its_own_source_and_file():
     from ast_lib.losses.margin import class_prototypes
 
-    assert show_source(class_prototypes).data.startswith("@full_precision\ndef class_prototypes")
+    source = show_source(class_prototypes).data
+    assert source.startswith("# ast_lib/losses/margin.py\n@full_precision\ndef class_prototypes")
     assert losses.full_precision.__name__ not in show_source(display.show_source).data
 
 
