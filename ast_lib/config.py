@@ -579,7 +579,7 @@ def preset(name: str) -> Config:
                 align_onsets=True,
                 discriminator="conv_pooled",
             ),
-            loss=LossConfig(log_spectral=0.05, content_energy=5e-3, agreement=0.5, realism=0.1),
+            loss=LossConfig(log_spectral=0.05, content_energy=5e-3, agreement=0.5, style_spread=5.0, realism=0.1),
             curriculum=(
                 Phase("reconstruction", 0.0, 1.0),
                 Phase("contrastive", 0.01, 1.0, contrastive=0.05, margin=0.05),
@@ -588,7 +588,7 @@ def preset(name: str) -> Config:
                 Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, 0.15, level=0.2, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=12000,
+                steps=13000,
                 learning_rate=8e-4,
                 discriminator_rate=2e-3,  # faster than what it judges, so that its verdict is not an old one
                 warm_up=200,
@@ -599,6 +599,7 @@ def preset(name: str) -> Config:
                 room=0.3,
                 tuning=0.3,
                 another_voice=0.5,
+                own_style=False,
                 timbre=6.0,
                 validate_every=500,
             ),
