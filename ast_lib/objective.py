@@ -202,7 +202,7 @@ def back_translate(
         other = (instrument[:, None] != instrument).float()
         giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(device)
         chosen = chosen.to(device)
-        style = class_prototypes(styles, slots, int(slots.max()) + 1)[slots[giver]]
+        style = slot_styles(styles, slots, own=True)[giver]
         heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
         content = model.content_encoder(model.encoder_input(heard, voices))
         # Noise is drawn for every clip of the batch: whose turn it is must not move another process's chance.
