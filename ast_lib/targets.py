@@ -192,12 +192,11 @@ def judge(tables: Mapping[str, pd.DataFrame], probed: pd.DataFrame, name: str) -
         )
         shot = pick("one_shot", "lsd", task, f"{name}_one_shot")
         gain = difference(pick("one_shot", "lsd", task, f"{name}_prototype"), shot)
-        add("LSD to a voice left out, one-shot better than prototype by (dB)", task, gain, "≥", 1.5)
+        add("one-shot closer than prototype by (dB)", task, gain, "≥", 1.5)
         for system in tables["one_shot"]["system"].unique():
             if system.startswith("voice_"):
                 gain = difference(pick("one_shot", "lsd", task, system), shot)
-                title = f"LSD to a voice left out, one-shot better than {system.removeprefix('voice_')} by (dB)"
-                add(title, task, gain, "≥", 0.0)
+                add(f"one-shot closer than {system.removeprefix('voice_')} by (dB)", task, gain, "≥", 0.0)
         add("chroma cosine", task, mean_interval(pick("default", "chroma_cosine", task)), "≥", 0.9)
         accuracy = [pick("default", "raw_pitch_accuracy", task, system) for system in (name, "truth")]
         if len(accuracy[0]):

@@ -122,8 +122,8 @@ def test_known_figures_reach_the_targets_that_they_should():
         "LSD, default soundfont (dB)": (8.5, True),
         "LSD, predicted phase above refined (dB)": (0.7, True),
         "LSD, source on a soundfont left out (dB)": (9.7, False),
-        "LSD to a voice left out, one-shot better than prototype by (dB)": (5 / 3, True),
-        "LSD to a voice left out, one-shot better than timgm6mb by (dB)": (-1 / 3, False),
+        "one-shot closer than prototype by (dB)": (5 / 3, True),
+        "one-shot closer than timgm6mb by (dB)": (-1 / 3, False),
         "chroma cosine": (0.9, True),
         "raw pitch accuracy over the truth's own": (2.4 / 2.5, True),
         "envelope correlation of notes of 1 s or more": (0.8, True),  # of four notes, not of two pieces
