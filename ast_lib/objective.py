@@ -288,7 +288,7 @@ def slot_styles(styles: Tensor, slots: Tensor, own: bool) -> Tensor:
 
     Args:
         styles: of the global batch.
-        slots: ``(B,)``, two clips or more of each.
+        slots: ``(B,)``; without ``own`` two clips or more of each.
         own: ``training.own_style``: the clip counts too.
     """
     mean = class_prototypes(styles, slots, int(slots.max()) + 1)[slots]
