@@ -76,6 +76,7 @@ class ModelConfig:
     style_noise: float = 0.0  # the same of z_style, for each window of a clip; an instrument's own style has none
     style_fit: int = 10  # steps that fit the style of one clip to the clip (one-shot), see ast_lib.one_shot
     align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
+    context_weight: float = 1.0  # free-running, of a section drawn with its context, against one drawn without any
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
     encoder: str = "conv1d"  # front end: conv1d over sections, or resnet2d over each section's picture, as published
     cnn_channels: tuple[int, ...] = (32, 64, 128, 256, 512, 512)  # of the blocks of resnet2d
@@ -286,6 +287,7 @@ def check(config: Config) -> None:
         ("training", training, ["warm_up", "context_noise", "weight_decay", "seed"]),
     ]
     shares = [
+        ("model", model, ["context_weight"]),
         ("training", training, ["room", "another_voice", "slow"]),
         ("training", training, ["context_drop", "context_null", "context_own", "final_rate"]),
     ]
@@ -375,6 +377,14 @@ def check(config: Config) -> None:
             model.style_noise,
             model.style_noise == 0 or model.style_encoder == "transformer",
             f"0 with model.style_encoder={model.style_encoder}, which hears no clip",
+        ),
+        (
+            "model.context_weight",
+            model.context_weight,
+            model.context_weight == 1
+            or (model.inference_feedback == "section" and max(training.context_drop, training.context_null) > 0),
+            "1 where training never leaves context out (training.context_drop, training.context_null), or with "
+            "model.inference_feedback=hidden",
         ),
         (
             "model.align_onsets",
@@ -577,6 +587,7 @@ def preset(name: str) -> Config:
                 content_noise=0.6,
                 style_noise=0.4,
                 align_onsets=True,
+                context_weight=0.5,
                 discriminator="conv_pooled",
             ),
             loss=LossConfig(log_spectral=0.05, content_energy=5e-3, agreement=0.5, style_spread=5.0, realism=0.1),

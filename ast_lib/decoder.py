@@ -298,7 +298,20 @@ class Decoder(nn.Module):
             x = layer(x, memory)
         return self._output(x)
 
-    def generate(self, content: Tensor, style: Tensor, prefix: Tensor | None = None) -> Prediction:
+    def _without_context(self, memory: Tensor, content: Tensor, style: Tensor) -> Tensor:
+        """What the head takes where the null token stands for every section, ``(B, tokens, width)``: one pass."""
+        start, null = (
+            token.to(memory.dtype).expand(len(content), count, -1)
+            for token, count in ((self.start_token, 1), (self.null_token, content.shape[1] * self.units - 1))
+        )
+        x = self._tokens(torch.cat([start, null], dim=1), content, style, 0)
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self._before_head(x)
+
+    def generate(
+        self, content: Tensor, style: Tensor, prefix: Tensor | None = None, context_weight: float = 1.0
+    ) -> Prediction:
         """Free-running: each section from the sections generated before it, keys and values kept.
 
         What training on the truth alone does to it is equation ``exposure-recursion``.
@@ -307,6 +320,8 @@ class Decoder(nn.Module):
             content: ``(B, S, content_size)``.
             style: ``(B, style_size)``.
             prefix: context ``(B, P, T, F)`` of the first ``P < S`` sections, already generated.
+            context_weight: of what is drawn with the context, against what is drawn without any, 0 to 1 (equation
+                ``context-weight``), mixed where the head takes it. Below 1 sections must be fed back.
 
         Returns:
             The sections ``P..S-1``.
@@ -317,6 +332,7 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
+        alone = None if context_weight == 1 else self._without_context(memory, content, style)
         position, drawn = 0, []
         feed = self._feed() if self.feedback == "section" else None  # the hidden state itself
         while position < tokens:
@@ -324,8 +340,10 @@ class Decoder(nn.Module):
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer.extend(x, cache, position)
             x = x[:, -1:]
-            drawn.append(self._before_head(x))
             position += embedded.shape[1]
+            drawn.append(self._before_head(x))
+            if alone is not None:
+                drawn[-1] = torch.lerp(alone[:, position - 1 : position], drawn[-1], context_weight)
             embedded = feed(drawn[-1], position - 1) if feed else x
         return self._predict(self.head(torch.cat(drawn, dim=1))).float()
 

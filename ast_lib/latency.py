@@ -1,9 +1,11 @@
 """Latency: how long after its time in the score a note of each voice is heard, and sources moved by the difference.
 
-Chapter: ``notebooks/10_decoder.md``. A bow needs tens of milliseconds to speak, a hammer none. The content encoder
-keeps the clock of what it hears, and unpaired training cannot know that the same score sounds a little later on another
-instrument: each clip is only ever compared with itself. So the voices' latencies are measured on single notes, stored
-with the weights, and the source is moved by their difference before it is encoded.
+Chapters: ``notebooks/10_decoder.md``, ``notebooks/11_training.md``. A bow needs tens of milliseconds to speak, a hammer
+none. The content encoder keeps the clock of what it hears, and unpaired training cannot know that the same score sounds
+a little later on another instrument: each clip is only ever compared with itself. So the voices' latencies are measured
+on single notes, stored with the weights, and the source is moved by their difference before it is encoded. Where
+another player plays a clip in training (``training.another_voice``), that player is moved in the same way: two clocks
+in one code would be one blurred clock.
 """
 
 import numpy as np
@@ -14,14 +16,14 @@ from ast_lib.model import TransferModel
 from ast_lib.scores import Notes
 from ast_lib.synth import BLOCK, Synth
 
-BELOW = 10.0  # dB below a note's loudest, where listeners hear it begin; Vos and Rasch found 6 to 15
+BELOW = 15.0  # dB below a note's loudest, where it begins to be heard: Vos and Rasch found 6 to 15, see chapter 10
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
 BEFORE = 0.1  # seconds of silence before the note
 NEAR = 0.4  # of the way to the nearest other prototype: a style further from its own is a stranger's
 
 
-def onset_delay(sound: np.ndarray, sample_rate: int, start: float) -> float:
-    """Seconds from ``start`` until a sound first comes within :data:`BELOW` dB of its loudest; 0 for silence.
+def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float = BELOW) -> float:
+    """Seconds from ``start`` until a sound first comes within ``below`` dB of its loudest; 0 for silence.
 
     The level is the root mean square of the 10 ms around a sample.
 
@@ -36,10 +38,10 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float) -> float:
     power = np.convolve(np.square(sound, dtype=np.float64), np.ones(width) / width, "same")
     if power.max() == 0:
         return 0.0
-    return float(np.argmax(power >= power.max() * 10 ** (-BELOW / 10))) / sample_rate - start
+    return float(np.argmax(power >= power.max() * 10 ** (-below / 10))) / sample_rate - start
 
 
-def voice_latency(synth: Synth, instrument: str) -> float:
+def voice_latency(synth: Synth, instrument: str, below: float = BELOW) -> float:
     """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
     one = np.ones(1)
     return float(
@@ -49,6 +51,7 @@ def voice_latency(synth: Synth, instrument: str) -> float:
                     synth.render(Notes(BEFORE * one, one, pitch * one, 80 * one), instrument, BEFORE + 1),
                     synth.sample_rate,
                     round(BEFORE * synth.sample_rate / BLOCK) * BLOCK / synth.sample_rate,  # where the synth begins it
+                    below,
                 )
                 for pitch in PITCHES
             ]
@@ -61,6 +64,16 @@ def shift(audio: Tensor, samples: Tensor) -> Tensor:
     index = torch.arange(audio.shape[1], device=audio.device) - samples[:, None]
     inside = (index >= 0) & (index < audio.shape[1])
     return torch.where(inside, audio.gather(1, index.clamp(0, audio.shape[1] - 1)), 0)
+
+
+def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
+    """Clips ``(B, n)`` moved from the clock of the voices that are heard to that of the voices to be played.
+
+    Args:
+        heard, played: latencies of the voices ``(B,)``, seconds (equation ``latency-difference``).
+        sample_rate: Hz.
+    """
+    return shift(audio, ((played - heard) * sample_rate).round().long())
 
 
 def known_latency(model: TransferModel, style: Tensor) -> Tensor:
@@ -84,5 +97,4 @@ def in_time(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
     if not model.latency.any():
         return source
     heard = known_latency(model, model.mean_style(model.representation(source)))
-    difference = known_latency(model, style) - heard
-    return shift(source, (difference * model.config.representation.sample_rate).round().long())
+    return align(source, heard, known_latency(model, style), model.config.representation.sample_rate)

@@ -248,7 +248,7 @@ class TransferModel(nn.Module):
         for start, stop in self.windows(sections):
             begin = start + overlap if start else 0
             prefix = take(whole, start, begin).context.to(content.dtype) if start and overlap else None
-            part = self.decoder.generate(content[:, start:stop], style, prefix)
+            part = self.decoder.generate(content[:, start:stop], style, prefix, self.config.model.context_weight)
             # Room for all windows at once: joined at the end, they would be there twice.
             whole = whole or map_parts(lambda tensors: tensors[0][:, :1].repeat(1, sections, 1, 1), part)
             map_parts(lambda tensors: tensors[0].copy_(tensors[1]), take(whole, begin, stop), part)

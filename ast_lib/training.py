@@ -44,6 +44,7 @@ from ast_lib.data import Dataset, RecordedDataset, build_dataset
 from ast_lib.discriminator import build_discriminator
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
+from ast_lib.latency import align
 from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.model import TransferModel
@@ -129,6 +130,8 @@ class Trainer:
             clips, heard_labels = self._tensors(
                 *sampler.another_voice(step, training.another_voice, training.tuning, part)
             )
+            latency = self.model.latency  # another player begins when the one does whose clip is to be drawn
+            clips = align(clips, latency[heard_labels], latency[labels], shape.sample_rate)
         if training.room:
             clips = record_in_room(clips, shape.sample_rate, training.room, random, part)
         if training.another_voice or training.tuning or training.room:

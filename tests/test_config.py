@@ -185,6 +185,8 @@ def test_what_a_dictionary_is_refused_for(values, parts):
         ("soundfonts=[]", "()", "1 or more different names"),
         ('soundfonts=["a", "a"]', "('a', 'a')", "1 or more different names"),
         ("training.room=1.5", "1.5", "0 to 1"),
+        ("model.context_weight=1.5", "1.5", "0 to 1"),
+        ("model.context_weight=NaN", "nan", "0 to 1"),
         ("training.tuning=-1", "-1.0", "0 or more"),
         ("model.feed_forward=0", "0", "1 or more"),
         ("training.steps=0", "0", "1 or more"),
@@ -229,6 +231,15 @@ def test_what_a_dictionary_is_refused_for(values, parts):
 def test_every_rule_names_field_value_and_what_is_accepted(assignment, found, accepted):
     with refused(f"{assignment.partition('=')[0]}: found {found}", "accepted", accepted):
         override(preset("quick"), assignment)
+
+
+@pytest.mark.parametrize(
+    "fields", [["training.context_drop=0", "training.context_null=0"], ["model.inference_feedback=hidden"]]
+)
+def test_a_context_can_only_weigh_less_where_sections_are_fed_back_and_their_lack_was_learnt(fields):
+    with refused("model.context_weight: found 0.5, accepted is 1 where training never leaves context out"):
+        override(preset("quick"), "model.context_weight=0.5", *fields)
+    assert override(preset("quick"), "model.context_weight=0.5").model.context_weight == 0.5
 
 
 @pytest.mark.parametrize("starts", [(0.1,), (0, 0), (0, 0.5, 0.4), (0, 1), (0, float("nan"))])

@@ -179,12 +179,24 @@ def test_what_it_generates_feeds_back():
 
 
 @pytest.mark.parametrize("known", [1, 3, 6])
-def test_a_prefix_is_continued_as_if_it_had_been_generated(known):
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+def test_a_prefix_is_continued_as_if_it_had_been_generated(known, weight):
     model, (_, content, style) = decoder(), inputs()
-    whole = model.generate(content, style)
-    rest = model.generate(content, style, whole.magnitude[:, :known])
+    whole = model.generate(content, style, context_weight=weight)
+    rest = model.generate(content, style, whole.magnitude[:, :known], weight)
     assert rest.magnitude.shape[1] == 7 - known
     torch.testing.assert_close(tensors(rest), tensors(whole)[:, :, known:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("sections", [1, 7])
+def test_the_context_weighs_what_is_drawn_with_it_against_what_is_drawn_without(weight, sections):
+    model, (_, content, style) = decoder(), inputs(sections=sections)
+    own = model.generate(content, style, context_weight=weight)
+    with_context = model(own.magnitude, kept(own.magnitude), content, style)  # the context is the mixture
+    without = model(own.magnitude, torch.zeros_like(kept(own.magnitude)), content, style)
+    expected = weight * tensors(with_context) + (1 - weight) * tensors(without)
+    torch.testing.assert_close(tensors(own), expected, rtol=0, atol=1e-5)
 
 
 def test_clips_of_a_batch_are_generated_apart():

@@ -8,7 +8,7 @@ from models import made_dataset, noise, tiny, tone, untrained
 from ast_lib.config import override
 from ast_lib.errors import AstError
 from ast_lib.evaluation import teacher_forced_batch
-from ast_lib.latency import in_time, known_latency, onset_delay, shift, voice_latency
+from ast_lib.latency import align, in_time, known_latency, onset_delay, shift, voice_latency
 from ast_lib.synth import SAMPLE_RATE, shared_synth
 from ast_lib.training import Trainer
 from ast_lib.transfer import transfer, transfer_batch
@@ -16,10 +16,12 @@ from ast_lib.transfer import transfer, transfer_batch
 # --- One note
 
 
+@pytest.mark.parametrize("below", [10.0, 15.0])
 @pytest.mark.parametrize("rise", [0.05, 0.1, 0.3])
-def test_a_linear_rise_is_heard_when_it_is_10_db_below_its_end(rise):
+def test_a_linear_rise_is_heard_when_it_is_so_much_below_its_end(rise, below):
     sound = tone(1.0) * np.clip((np.arange(SAMPLE_RATE) / SAMPLE_RATE - 0.2) / rise, 0, 1)
-    assert onset_delay(sound, SAMPLE_RATE, 0.2) == pytest.approx(10**-0.5 * rise, abs=0.005)
+    heard = onset_delay(sound, SAMPLE_RATE, 0.2, below)
+    assert heard == pytest.approx(10 ** (-below / 20) * rise, abs=0.005)
 
 
 def test_loudness_does_not_matter_and_silence_has_no_delay():
@@ -40,6 +42,12 @@ def test_clips_move_each_by_its_own_samples_and_silence_comes_in():
     audio = torch.arange(1.0, 6.0).repeat(4, 1)
     moved = shift(audio, torch.tensor([0, 2, -1, 9]))
     assert moved.tolist() == [[1, 2, 3, 4, 5], [0, 0, 1, 2, 3], [2, 3, 4, 5, 0], [0] * 5]
+
+
+def test_a_clip_goes_to_the_clock_of_the_voice_to_be_played():
+    audio = torch.arange(1.0, 6.0).repeat(3, 1)
+    moved = align(audio, heard=torch.tensor([0.0, 0.2, 0.1]), played=torch.tensor([0.2, 0.0, 0.1]), sample_rate=10)
+    assert moved.tolist() == [[0, 0, 1, 2, 3], [3, 4, 5, 0, 0], [1, 2, 3, 4, 5]]
 
 
 @pytest.fixture
@@ -110,6 +118,24 @@ def test_a_run_stores_the_latencies_of_its_voices_and_validates_with_them():
     trainer.update_prototypes()
     assert trainer.average.latency.tolist() == pytest.approx(expected)
     assert not Trainer(tiny(), made_dataset(tiny()), "cpu").model.latency.any()
+
+
+def test_another_player_is_heard_on_the_clock_of_the_clip_to_be_drawn():
+    """Without the move the same batch is heard as it was played; the clips to be drawn stay where they are."""
+    fonts = ['soundfonts=["TimGM6mb", "FluidR3_GM"]', "training.another_voice=1.0", "training.batch=8"]
+    left, moved = (
+        Trainer(config, made_dataset(config), "cpu")
+        for config in (tiny(*fonts), tiny(*fonts, "model.align_onsets=true"))
+    )
+    late = torch.tensor([0.0, 0.018, 0.001, 0.056])  # piano and violin of each soundfont
+    moved.model.latency.copy_(late)
+    audio, voices = (torch.from_numpy(x) for x in left.dataset.sampler.another_voice(0, 1.0, 0.0))
+    drawn, heard = moved.batch(0), left.batch(0)
+    assert torch.equal(drawn.heard_labels, voices) and (drawn.labels != voices).any()
+    expected = align(audio, late[voices], late[drawn.labels], SAMPLE_RATE)
+    torch.testing.assert_close(drawn.heard.stft_magnitude, moved.model.representation(expected).stft_magnitude)
+    torch.testing.assert_close(heard.heard.stft_magnitude, left.model.representation(audio).stft_magnitude)
+    assert torch.equal(drawn.features.stft_magnitude, heard.features.stft_magnitude)
 
 
 @pytest.mark.parametrize("field", ["data.manifest=x.csv", "model.style_encoder=class_vectors"])
