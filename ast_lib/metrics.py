@@ -226,6 +226,27 @@ def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: in
     return float(mir_eval.melody.raw_pitch_accuracy(*series, cent_tolerance=50))
 
 
+def pitch_by_age(
+    audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE
+) -> tuple[np.ndarray, np.ndarray]:
+    """How soon after the beginning of a note its pitch is right: :func:`raw_pitch_accuracy` frame by frame.
+
+    Args:
+        audio, notes, sample_rate: as there.
+
+    Returns:
+        of each frame with a note in the score: seconds since that note began ``(n,)``, and whether the tracked pitch
+        is within 50 cents of it ``(n,)``.
+    """
+    times, estimate = pitch_track(audio, sample_rate)
+    reference = score_pitch(notes, times)
+    sounding = reference > 0
+    starts = np.sort(notes.onset)
+    age = times[sounding] - starts[np.searchsorted(starts, times[sounding], side="right") - 1]
+    ratio = np.abs(estimate[sounding]) / reference[sounding]
+    return age, np.abs(12 * np.log2(np.maximum(ratio, 1e-9))) <= 0.5
+
+
 def onset_f1(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE, window: float = 0.05) -> float:
     """F1 of detected onsets (``librosa``, spectral flux) against the score's, matched within ``window`` seconds.
 

@@ -206,6 +206,20 @@ def test_pitch_accuracy_is_the_share_of_frames_within_notes():
     assert metrics.raw_pitch_accuracy(audio, notes((0, 1, 69))) > 0.95  # what sounds in a rest does not count
 
 
+def test_pitch_by_age_is_the_same_accuracy_frame_by_frame():
+    """The second note is played a quarter of a second late: until then its pitch is that of the first."""
+    audio, played = np.concatenate([tone(69)[: RATE * 5 // 4], tone(74)[:RATE]]), notes((0, 1, 69), (1, 1, 74))
+    age, right = metrics.pitch_by_age(audio, played)
+    assert right.mean() == pytest.approx(metrics.raw_pitch_accuracy(audio, played))
+    second = np.arange(len(age)) >= len(age) // 2 + 1
+    assert age.min() == 0 and age.max() < 1 and (np.diff(age)[np.diff(age) < 0] < -0.9).all()
+    assert not right[second & (age < 0.2)].any() and right[second & (age > 0.3)].all()
+
+
+def test_silence_has_no_right_pitch_at_any_age():
+    assert not metrics.pitch_by_age(SILENCE, notes((0, 1, 69)))[1].any()
+
+
 def test_pitch_accuracy_of_a_melody_and_its_transposition():
     melody = [62, 64, 66, 67, 69, 71]
     audio, played = scale(melody)
