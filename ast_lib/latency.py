@@ -31,6 +31,7 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float 
         sound: ``(samples,)``, one note.
         sample_rate: Hz.
         start: where the score has the note, seconds.
+        below: dB.
 
     Source: Vos and Rasch, "The perceptual onset of musical tones" (1981).
     """
