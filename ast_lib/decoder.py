@@ -278,6 +278,14 @@ class Decoder(nn.Module):
     def _output(self, x: Tensor) -> Prediction:
         return self._predict(self.head(self._before_head(x)))
 
+    def _all_at_once(self, embedded: Tensor, memory: Tensor, content: Tensor, style: Tensor) -> Tensor:
+        """Hidden states of all tokens in one pass; these and the embedded context are ``(B, S * units, width)``."""
+        start = self.start_token.to(embedded.dtype).expand(len(embedded), 1, -1)
+        x = self._tokens(torch.cat([start, embedded[:, :-1]], dim=1), content, style, 0)
+        for layer in self.layers:
+            x = layer(x, memory)
+        return x
+
     def forward(self, context: Tensor, keep: Tensor, content: Tensor, style: Tensor) -> Prediction:
         """All sections at once, given a context for each (teacher forcing, where the context is the truth).
 
@@ -292,22 +300,7 @@ class Decoder(nn.Module):
         embedded = self._embed(context)
         keep = keep.repeat_interleave(self.units, dim=1)[..., None]
         embedded = torch.where(keep, embedded, self.null_token.to(embedded.dtype))
-        start = self.start_token.to(embedded.dtype).expand(len(embedded), 1, -1)
-        x = self._tokens(torch.cat([start, embedded[:, :-1]], dim=1), content, style, 0)
-        for layer in self.layers:
-            x = layer(x, memory)
-        return self._output(x)
-
-    def _without_context(self, memory: Tensor, content: Tensor, style: Tensor) -> Tensor:
-        """What the head takes where the null token stands for every section, ``(B, tokens, width)``: one pass."""
-        start, null = (
-            token.to(memory.dtype).expand(len(content), count, -1)
-            for token, count in ((self.start_token, 1), (self.null_token, content.shape[1] * self.units - 1))
-        )
-        x = self._tokens(torch.cat([start, null], dim=1), content, style, 0)
-        for layer in self.layers:
-            x = layer(x, memory)
-        return self._before_head(x)
+        return self._output(self._all_at_once(embedded, memory, content, style))
 
     def generate(
         self, content: Tensor, style: Tensor, prefix: Tensor | None = None, context_weight: float = 1.0
@@ -332,7 +325,10 @@ class Decoder(nn.Module):
         embedded = self.start_token.to(memory.dtype).expand(len(content), 1, -1)
         if prefix is not None:
             embedded = torch.cat([embedded, self._embed(prefix)], dim=1)
-        alone = None if context_weight == 1 else self._without_context(memory, content, style)
+        alone = None
+        if context_weight != 1:
+            null = self.null_token.to(memory.dtype).expand(len(content), tokens, -1)
+            alone = self._before_head(self._all_at_once(null, memory, content, style))
         position, drawn = 0, []
         feed = self._feed() if self.feedback == "section" else None  # the hidden state itself
         while position < tokens:
