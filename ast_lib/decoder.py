@@ -237,14 +237,14 @@ class Decoder(nn.Module):
         S copies of the style are one copy with ``log S`` added to its logits (equation ``memory-bias``).
         """
         sections = content.shape[1]
-        positions = sinusoidal_positions(sections, self.width).to(content)
+        positions = sinusoidal_positions(sections, self.width, content.device).to(content)
         copies = sections if self.memory_kind == "2S" else 1
         repeated = self.style_memory(style)[:, None].expand(-1, copies, -1)
         return self.dropout(torch.cat([self.content_memory(content) + positions, repeated], dim=1))
 
     def _tokens(self, embedded: Tensor, content: Tensor, style: Tensor, position: int, norm: bool = True) -> Tensor:
         end = position + embedded.shape[1]
-        tokens = embedded + sinusoidal_positions(end, self.width)[position:].to(embedded)
+        tokens = embedded + sinusoidal_positions(end, self.width, embedded.device)[position:].to(embedded)
         if self.content_token is not None:
             tokens = tokens + self.content_token(content[:, position:end]) + self.style_token(style)[:, None]
         return self.input_norm(tokens) if norm else tokens

@@ -14,15 +14,15 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-def sinusoidal_positions(length: int, width: int) -> Tensor:
+def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """Positional encoding ``(length, width)``, sines on even and cosines on odd channels.
 
     See equation ``sinusoidal-positions``; moving by ``k`` places is a rotation, equation ``position-rotation``.
 
     Source: Vaswani et al., "Attention is all you need" (2017), section 3.5.
     """
-    position = torch.arange(length)[:, None]
-    rate = torch.exp(-math.log(10000) * torch.arange(0, width, 2) / width)
+    position = torch.arange(length, device=device)[:, None]
+    rate = torch.exp(-math.log(10000) * torch.arange(0, width, 2, device=device) / width)
     return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)
 
 
@@ -72,7 +72,7 @@ class SectionEncoder(nn.Module):
     def forward(self, sections: Tensor) -> Tensor:
         """``(B, S, T, F)`` to ``(B, outputs)`` with ``[CLS]``, else ``(B, S, outputs)``."""
         x = self.residual(self.stem(sections.flatten(2)).mT).mT
-        x = x + sinusoidal_positions(x.shape[1], x.shape[2]).to(x)
+        x = x + sinusoidal_positions(x.shape[1], x.shape[2], x.device).to(x)
         if self.cls is not None:
             x = torch.cat([self.cls.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
         x = self.transformer(x)
@@ -150,7 +150,7 @@ class PictureEncoder(nn.Module):
         x = self.embed(self.cnn(pictures)).unflatten(0, sections.shape[:2])
         if self.cls is not None:
             x = torch.cat([self.cls.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
-        x = self.transformer(self.norm(x + sinusoidal_positions(x.shape[1], x.shape[2]).to(x)))
+        x = self.transformer(self.norm(x + sinusoidal_positions(x.shape[1], x.shape[2], x.device).to(x)))
         return self.project(x[:, 0] if self.cls is not None else x)
 
 

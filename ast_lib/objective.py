@@ -7,11 +7,13 @@ that of the global batch (:mod:`ast_lib.processes`).
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ast_lib.augment import change_decay, change_gain, corrupt_context, equalise
+from ast_lib.batches import Batch, Translation
 from ast_lib.clips import RMS
 from ast_lib.config import Config
 from ast_lib.curriculum import loss_weights, phase_at
@@ -31,7 +33,6 @@ from ast_lib.losses.phase import phase_advance_loss, wrapped_phase
 from ast_lib.losses.reconstruction import level_l1, log_spectral, magnitude_l1
 from ast_lib.model import TransferModel, channel_noise
 from ast_lib.processes import ALONE, Part
-from ast_lib.representation import Features
 
 # Losses of each output that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
 RECONSTRUCTION = {
@@ -51,48 +52,14 @@ DIFFERENCES = {  # along time, along frequency
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Translation:
-    """Clips of a batch as the model plays them on another instrument.
+class Codes(NamedTuple):
+    """What the discriminator judges, without gradients: ``z_content`` ``(B, S, content_size)``, and ``z_style``.
 
-    Attributes:
-        chosen: which clips ``(n,)``.
-        content: their ``z_content`` before ``(n, S, content_size)``, a constant.
-        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients if ``loss.realism`` asks;
-            None for complex output.
-        voices: of the instruments that they are played on ``(n,)``.
-        weight: of a mean over these clips in the mean over processes; 1 where there is one process.
+    ``style`` is ``(B, style_size)``, without noise.
     """
 
-    chosen: Tensor
     content: Tensor
-    magnitude: Tensor | None
-    voices: Tensor
-    weight: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """One training batch on the training device.
-
-    Attributes:
-        features: of B clips, the target and what the style encoder hears.
-        labels: their voices ``(B,)``.
-        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their
-            styles make the decoder's (:func:`slot_styles`).
-        heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
-        heard_labels: the voices ``(B,)`` of ``heard``.
-        frames: of the clips' STFT; the last section may be filled up beyond them.
-        translation: the clips that ``heard`` has as the model plays them, if any.
-    """
-
-    features: Features
-    labels: Tensor
-    slots: Tensor
-    heard: Features
-    heard_labels: Tensor
-    frames: int
-    translation: Translation | None = None
+    style: Tensor
 
 
 def generator_losses(
@@ -103,8 +70,8 @@ def generator_losses(
     step: int,
     random: torch.Generator,
     part: Part = ALONE,
-) -> tuple[dict[str, Tensor], Batch, Tensor]:
-    """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
+) -> tuple[dict[str, Tensor], Batch, Codes]:
+    """Unweighted losses of the encoders and the decoder, and the codes for the discriminator's own step.
 
     Args:
         config: of the run.
@@ -116,13 +83,13 @@ def generator_losses(
 
     Returns:
         the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`ALWAYS`, ``level``, ``contrastive``,
-        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
-        ``(B, S, content_size)``, detached.
+        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and its codes.
     """
     training, constants, shape = config.training, config.loss, config.representation
     phase = config.phases[phase_at(config.phases, step, training.steps)]
+    own_styles = batch_style(model, batch)
     if phase.back_translation:
-        batch = back_translate(config, model, batch, phase.back_translation, random, part)
+        batch = back_translate(config, model, batch, own_styles, phase.back_translation, random, part)
     heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
     heard = change_gain(heard, shape, training.gain, random, part)
     heard = change_decay(heard, shape, training.decay, random, part)
@@ -131,7 +98,6 @@ def generator_losses(
     energy = content.float().square().mean()
     translated = translation_losses(config, discriminator, batch.translation, content, part)
     content = noisy(content, config.model.content_noise, random, part)
-    own_styles = batch_style(model, batch)
     styles = part.gather(noisy(own_styles, config.model.style_noise, random, part))
     labels, slots = part.gather(batch.labels), part.gather(batch.slots)
     prototypes = class_prototypes(styles, labels, len(config.voices))
@@ -158,13 +124,14 @@ def generator_losses(
         "adversarial": AGAINST[constants.encoder_objective](content_logits, batch.heard_labels)
         + constants.style_help * discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
     }
-    return losses, batch, content.detach()
+    return losses, batch, Codes(content.detach(), own_styles.detach())
 
 
 def back_translate(
     config: Config,
     model: TransferModel,
     batch: Batch,
+    styles: Tensor,
     share: float,
     random: torch.Generator,
     part: Part = ALONE,
@@ -179,7 +146,8 @@ def back_translate(
         config: of the run.
         model: as it is, without context for the decoder.
         batch: the clips.
-        share: probability that a clip is changed.
+        styles: their ``z_style`` ``(B, style_size)``, without noise.
+        share: of the global batch that is changed, to the nearest clip.
         random: source of chance of this step.
         part: which clips of the global batch these are.
 
@@ -187,7 +155,8 @@ def back_translate(
         the batch with other ``heard``, ``heard_labels`` and ``translation``. Nothing is learned through ``heard``.
     """
     device, count = batch.labels.device, len(batch.labels)
-    everywhere = torch.rand(count * part.count, generator=random) < share
+    everywhere = torch.zeros(count * part.count, dtype=torch.bool)
+    everywhere[torch.randperm(count * part.count, generator=random)[: round(share * count * part.count)]] = True
     if not everywhere.any():
         return batch
     own = part.own(everywhere)
@@ -195,7 +164,7 @@ def back_translate(
     chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
     weight = int(own.sum()) * part.count / int(everywhere.sum())
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
-        styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
+        styles = part.gather(noisy(styles, config.model.style_noise, random, part))
         labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
         # A clip whose style is taken: any of another instrument, which a balanced batch always has.
         instrument = played_by % len(config.instruments)
@@ -386,7 +355,7 @@ def discriminator_loss(
     model: TransferModel,
     discriminator: nn.Module,
     batch: Batch,
-    content: Tensor,
+    codes: Codes,
     part: Part = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the critic's loss, 0 without clips for it.
@@ -394,13 +363,13 @@ def discriminator_loss(
     Only the discriminator and its critic get gradients.
 
     Args:
-        content: ``z_content`` of the batch, detached.
+        codes: of the batch.
         part: which clips of the global batch these are.
     """
     with torch.no_grad():
-        styles, labels = part.gather(batch_style(model, batch)), part.gather(batch.labels)
+        styles, labels = part.gather(codes.style), part.gather(batch.labels)
         prototypes = class_prototypes(styles, labels, len(config.voices))
-    logits = discriminator.content_logits(content)
+    logits = discriminator.content_logits(codes.content)
     style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
     classes = torch.arange(len(prototypes), device=labels.device)
     translation, hinge = batch.translation, logits.new_zeros((), dtype=torch.float32)
@@ -408,7 +377,7 @@ def discriminator_loss(
         discriminator.critic.train()
         magnitudes = torch.cat([model.target(batch.features, batch.labels), translation.magnitude.detach()])
         scores = discriminator.critic(magnitudes, torch.cat([batch.labels, translation.voices]))
-        hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
+        hinge = critic_hinge(scores[: len(batch.labels)], scores[len(batch.labels) :], translation.weight)
     return (
         discriminator_cross_entropy(logits, batch.heard_labels),
         discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),

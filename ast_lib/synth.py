@@ -62,6 +62,7 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(soundfont)
 
 
+@functools.cache
 def program_of(instrument: str | int) -> int:
     """General-MIDI program of ``piano``, of a General-MIDI name (``violin``, ``church_organ``) or of a number as text.
 

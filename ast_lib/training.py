@@ -15,7 +15,6 @@ and on two such machines, once on each (``--node_rank`` 0 and 1; the address is 
     torchrun --nproc_per_node=4 --nnodes=2 --node_rank=0 --master_addr=10.0.0.1 --master_port=29500 train.py
 """
 
-import concurrent.futures
 import contextlib
 import copy
 import dataclasses
@@ -37,24 +36,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
 from ast_lib import config as configuration
-from ast_lib.augment import equalise, record_in_room
+from ast_lib.batches import Batch, Batches
 from ast_lib.config import Config
+from ast_lib.cuda_graphs import StepGraphs
 from ast_lib.curriculum import learning_rate_factor, phase_at, plateau_factor, turns
 from ast_lib.data import Dataset, RecordedDataset, build_dataset
 from ast_lib.discriminator import build_discriminator
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
-from ast_lib.latency import align
 from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.model import TransferModel
-from ast_lib.objective import Batch, discriminator_loss, generator_losses, total_loss
+from ast_lib.objective import Codes, discriminator_loss, generator_losses, total_loss
 from ast_lib.processes import Part, average_gradients, shared_batch_norm
 from ast_lib.representation import Features
 from ast_lib.transfer import class_style, transfer_batch
 
-STATISTICS_STEP = 10**6  # batches from here on are drawn for statistics and prototypes, never trained on
+STATISTICS_STEP = 10**6  # clips from here on are drawn for statistics and prototypes, never trained on
 STATISTICS_BATCHES = 6
+CHUNK = 16  # clips whose styles are computed at once
 
 
 def launched() -> dict:
@@ -91,7 +91,9 @@ class Trainer:
         training = config.training
         model = TransferModel(config)
         discriminator = build_discriminator(config)
-        model.fit_statistics(*self._statistics_features(model))
+        reference = self._reference()
+        chunks = reference[0].split(CHUNK)
+        model.fit_statistics(Features.cat([model.representation(clips) for clips in chunks]), reference[1])
         if config.model.align_onsets:
             model.latency.copy_(torch.tensor(dataset.latencies()))
         if self.part.count > 1:
@@ -101,55 +103,38 @@ class Trainer:
             network.load_state_dict(self.fabric.broadcast(network.state_dict()))
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.reference = self.fabric.to_device(reference)
+        self.batches = Batches(config, dataset.sampler, self.model.representation, self.model.latency, self.part)
         options = {"betas": training.betas, "weight_decay": training.weight_decay}
+        options["fused"] = self.fabric.device.type == "cuda"
         self.generator_optimizer = self.fabric.setup_optimizers(
             torch.optim.AdamW(self.model.parameters(), lr=training.learning_rate, **options)
         )
         self.discriminator_optimizer = self.fabric.setup_optimizers(
             torch.optim.AdamW(self.discriminator.parameters(), lr=training.discriminator_rate, **options)
         )
+        self.graphs = None
+        if self.fabric.device.type == "cuda" and self.part.count == 1 and training.precision == "bf16-mixed":
+            networks = [self.model.content_encoder, self.model.style_encoder, self.model.decoder]
+            self.graphs = StepGraphs(networks, torch.bfloat16)
         self.validation_tasks = dataset.validation_tasks()
         self.step = 0
         self.history: list[dict] = []
         self.folder: pathlib.Path | None = None
 
-    def _statistics_features(self, model: TransferModel) -> tuple[Features, Tensor]:
+    def _reference(self) -> tuple[Tensor, Tensor]:
+        """Clips ``(B, samples)`` and voices ``(B,)``, never trained on: for statistics per bin, and for prototypes."""
         batches = [self.dataset.sampler(STATISTICS_STEP + i) for i in range(STATISTICS_BATCHES)]
-        features = Features.cat([model.representation(torch.from_numpy(clips)) for clips, _ in batches])
-        return features, torch.from_numpy(np.concatenate([voices for _, voices in batches]))
+        clips, voices = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batches, strict=True))
+        return clips, voices
 
-    @torch.no_grad()
     def batch(self, step: int) -> Batch:
-        """Render this process's clips of batch number ``step`` and compute their features."""
-        training, shape, random = self.config.training, self.config.representation, self._random(step, 1)
-        sampler, slots, part = self.dataset.sampler, len(self.dataset.sampler.slots), self.part
-        clips, labels = self._tensors(*sampler(step, part))
-        features = heard = self.model.representation(clips)
-        heard_labels = labels
-        if training.another_voice or training.tuning:
-            clips, heard_labels = self._tensors(
-                *sampler.another_voice(step, training.another_voice, training.tuning, part)
-            )
-            latency = self.model.latency  # another player begins when the one does whose clip is to be drawn
-            clips = align(clips, latency[heard_labels], latency[labels], shape.sample_rate)
-        if training.room:
-            clips = record_in_room(clips, shape.sample_rate, training.room, random, part)
-        if training.another_voice or training.tuning or training.room:
-            heard = self.model.representation(clips)
-        if step < STATISTICS_STEP:
-            features = equalise(features, shape, training.timbre, random, slots, part)
-        (slot,) = self._tensors(part.own(np.arange(training.batch) % slots))
-        return Batch(features, labels, slot, heard, heard_labels, 1 + clips.shape[-1] // shape.hop)
+        """This process's clips of batch number ``step``, with their features."""
+        return self.batches.batch(step)
 
-    def _tensors(self, *arrays: np.ndarray) -> tuple[Tensor, ...]:
-        tensors = [torch.from_numpy(array) for array in arrays]
-        if self.fabric.device.type == "cuda":  # from pinned memory the copy waits for nothing
-            tensors = [tensor.pin_memory() for tensor in tensors]
-        return self.fabric.to_device(tuple(tensors))
-
-    def _random(self, step: int, use: int = 0) -> torch.Generator:
+    def _random(self, step: int) -> torch.Generator:
         """The source of chance of one step, the same in a resumed run."""
-        return torch.Generator().manual_seed((2 * self.config.training.seed + use) * 10**8 + step)
+        return torch.Generator().manual_seed(2 * self.config.training.seed * 10**8 + step)
 
     def _computing(self) -> contextlib.AbstractContextManager:
         """The precision and, for bfloat16 on the CPU, the attention kernel that takes a tenth off a step."""
@@ -160,7 +145,7 @@ class Trainer:
             context.enter_context(sdpa_kernel(SDPBackend.MATH))
         return context
 
-    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Codes]:
         """:func:`ast_lib.objective.generator_losses` of this run at a step."""
         # Of the dropout, the one kind of chance that differs with the number of processes.
         torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
@@ -185,10 +170,15 @@ class Trainer:
         self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
         self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
         generator_learns, discriminator_learns = turns(training.alternate, self.step)
+        if self.graphs:
+            phase = phase_at(self.config.phases, self.step, training.steps)
+            self.graphs.begin((phase, generator_learns, len(batch.labels)))
 
         with torch.set_grad_enabled(generator_learns):
-            losses, heard, content = self.generator_losses(batch, self.step)
+            losses, heard, codes = self.generator_losses(batch, self.step)
             total = total_loss(self.config, losses, self.step)
+        if self.graphs:
+            self.graphs.end()
         losses = losses | {"total": total}
         if generator_learns:
             losses["gradient_norm"] = self._gradients(self.model, self.generator_optimizer, total, training.clip)
@@ -198,7 +188,7 @@ class Trainer:
 
         with torch.set_grad_enabled(discriminator_learns), self._computing():
             on_content, on_style, on_sound = discriminator_loss(
-                self.config, self.model, self.discriminator, heard, content, self.part
+                self.config, self.model, self.discriminator, heard, codes, self.part
             )
         losses = {"discriminator": on_content, "discriminator_style": on_style, "critic": on_sound}
         if discriminator_learns:
@@ -287,12 +277,12 @@ class Trainer:
         for name, buffer in self.average.named_buffers():
             if "." in name:  # of a layer
                 buffer.copy_(latest[name])
-        styles, labels = [], []
-        for index in range(STATISTICS_BATCHES):
-            batch = self.batch(STATISTICS_STEP + index)
-            styles.append(self.part.gather(self.average.mean_style(batch.features, batch.labels)))
-            labels.append(self.part.gather(batch.labels))
-        prototypes = class_prototypes(torch.cat(styles), torch.cat(labels), len(self.config.voices))
+        clips, voices = self.reference
+        styles = [
+            self.average.mean_style(self.model.representation(own), of)
+            for own, of in zip(clips.split(CHUNK), voices.split(CHUNK), strict=True)
+        ]
+        prototypes = class_prototypes(torch.cat(styles), voices, len(self.config.voices))
         self.average.prototypes.copy_(prototypes)
 
     def validate(self) -> dict[str, float]:
@@ -329,29 +319,28 @@ class Trainer:
             self.resume(self.folder / "state.pt")
         # The clock goes on where a resumed run stopped.
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
-        # One thread renders the next batch while this one trains: FluidSynth works outside Python's lock.
-        with concurrent.futures.ThreadPoolExecutor(1, initializer=self._use_device) as pool, self._events() as events:
-            upcoming = pool.submit(self.batch, self.step)
-            for step in tqdm(
-                range(self.step, training.steps),
-                initial=self.step,
-                total=training.steps,
-                disable=not (progress and self.fabric.is_global_zero),
-                desc="training",
-                unit="step",
-                mininterval=5,
-            ):
-                batch = upcoming.result()
-                last = step == training.steps - 1
-                validating = last or (step + 1) % training.validate_every == 0
-                # The synth must not be used from two threads, so nothing is rendered ahead across a validation.
-                if not validating:
-                    upcoming = pool.submit(self.batch, step + 1)
+        steps = tqdm(
+            range(self.step, training.steps),
+            initial=self.step,
+            total=training.steps,
+            disable=not (progress and self.fabric.is_global_zero),
+            desc="training",
+            unit="step",
+            mininterval=5,
+        )
+        batches = self.batches.stream(self.step, training.steps)
+        with contextlib.closing(batches), self._events() as events:
+            for step in steps:
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - asked
                 row = self.train_step(batch)
                 phase = self.config.phases[phase_at(self.config.phases, step, training.steps)].name
-                row = {"step": step, "curriculum": phase, "seconds": time.perf_counter() - start, **row}
+                passed = time.perf_counter() - start
+                row = {"step": step, "curriculum": phase, "seconds": passed, "waited": waited, **row}
                 self.step = step + 1
                 self.history.append(row)
+                validating = step == training.steps - 1 or (step + 1) % training.validate_every == 0
                 if validating:
                     row |= self.validate()
                 if events:
@@ -359,14 +348,7 @@ class Trainer:
                 if validating and self.folder:
                     events.save()
                     self.save(self.folder)
-                if validating and not last:
-                    upcoming = pool.submit(self.batch, step + 1)
         return self.average
-
-    def _use_device(self) -> None:
-        """A thread starts on the first GPU, whatever its process's own."""
-        if self.fabric.device.type == "cuda":
-            torch.cuda.set_device(self.fabric.device)
 
     @contextlib.contextmanager
     def _events(self) -> Iterator[TensorBoardLogger | None]:

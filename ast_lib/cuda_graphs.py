@@ -1,0 +1,99 @@
+"""Networks replayed as CUDA graphs: a GPU is not left waiting for the processor that starts its kernels.
+
+Chapter: ``notebooks/11_training.md``. A training step starts some four thousand kernels of a few microseconds each,
+and a processor needs longer to start one than a GPU to run it. The calls of the networks have the same shapes in every
+step of a phase of the curriculum. Each is recorded once, with its backward pass, and from then on started as a whole
+(:func:`torch.cuda.make_graphed_callables`). Results are those of the plain calls, up to rounding.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Call(nn.Module):
+    """One call of a network within a step, its result as a tuple of tensors."""
+
+    def __init__(self, network: nn.Module, plain: Callable):
+        super().__init__()
+        self.network, self.plain = network, plain  # the network is named for its parameters
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        result = self.plain(*inputs)
+        return (result,) if isinstance(result, Tensor) else tuple(getattr(result, name) for name in tensors_of(result))
+
+
+@dataclasses.dataclass
+class Noted:
+    """A call as it was made in the first step: shapes of its inputs, its result without tensors, and its recording."""
+
+    inputs: list
+    result: object
+    names: list[str]
+    recorded: Callable | None = None
+
+
+def tensors_of(result: object) -> list[str]:
+    """Names of the fields of a dataclass that hold tensors."""
+    return [field.name for field in dataclasses.fields(result) if isinstance(getattr(result, field.name), Tensor)]
+
+
+def signature(inputs: tuple[Tensor, ...]) -> list:
+    """What must be the same from step to step for a recorded call to be valid."""
+    return [(each.shape, each.dtype, torch.is_grad_enabled() and each.requires_grad) for each in inputs]
+
+
+class StepGraphs:
+    """Replays the calls of some networks within a training step, in the order in which they come.
+
+    After :meth:`begin` with a new key, one step runs as it is and is noted down; the calls of later steps with that key
+    are recorded when they first come, then replayed. A call with other shapes than were noted runs as it is.
+
+    Args:
+        networks: whose calls are replayed, modules that return a tensor or a dataclass of tensors.
+        precision: of the autocast context in which they are called.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype):
+        self.precision, self.key = precision, None
+        self.calls: list[Noted] = []
+        self.position: int | None = None  # of the next call in the step; None while calls are noted
+        for network in networks:
+            network.forward = functools.partial(self._call, network, network.forward)
+
+    def begin(self, key: object) -> None:
+        """A step begins; ``key`` stands for everything that decides which calls it makes (the phase)."""
+        self.position = 0 if key == self.key else None
+        if key != self.key:
+            self.key, self.calls = key, []
+
+    def end(self) -> None:
+        """The step is over: calls from here on, such as those of another loss, run as they are."""
+        self.position = len(self.calls)
+
+    def _call(self, network: nn.Module, plain: Callable, *inputs: Tensor):
+        if self.position is None:
+            result = plain(*inputs)
+            names = [] if isinstance(result, Tensor) else tensors_of(result)
+            empty = None if isinstance(result, Tensor) else dataclasses.replace(result, **dict.fromkeys(names))
+            self.calls.append(Noted(signature(inputs), empty, names))
+            return result
+        if self.position >= len(self.calls) or self.calls[self.position].inputs != signature(inputs):
+            return plain(*inputs)
+        noted = self.calls[self.position]
+        self.position += 1
+        if noted.recorded is None:
+            noted.recorded = self._record(network, plain, inputs)
+        tensors = noted.recorded(*inputs)
+        if noted.result is None:
+            return tensors[0]
+        return dataclasses.replace(noted.result, **dict(zip(noted.names, tensors, strict=True)))
+
+    def _record(self, network: nn.Module, plain: Callable, inputs: tuple[Tensor, ...]) -> Callable:
+        samples = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in inputs)
+        # Weights are cast inside the graph: a cached cast would be of the weights as they were when it was recorded.
+        with torch.enable_grad(), torch.autocast("cuda", self.precision, cache_enabled=False):
+            return torch.cuda.make_graphed_callables(Call(network, plain), samples, allow_unused_input=True)
