@@ -72,7 +72,7 @@ class Batch:
         labels: their voices ``(B,)``.
         slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their
             styles make the decoder's (:func:`ast_lib.objective.slot_styles`).
-        heard: what the content encoder hears of them: perhaps on another soundfont, in a room.
+        heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
         frames: of the clips' STFT; the last section may be filled up beyond them.
         translation: the clips that ``heard`` has as the model plays them, if any.
@@ -120,11 +120,11 @@ class Batches:
     def sounds(self, step: int) -> Sounds:
         """Render this process's clips of batch number ``step``."""
         training = self.config.training
-        if training.another_voice or training.tuning:
-            arrays = self.sampler.performances(step, training.another_voice, training.tuning, self.part)
-            return Sounds(*map(torch.from_numpy, arrays))
         clips, labels = map(torch.from_numpy, self.sampler(step, self.part))
-        return Sounds(clips, labels, clips, labels)
+        if not (training.another_voice or training.tuning):
+            return Sounds(clips, labels, clips, labels)
+        others = self.sampler.another_voice(step, training.another_voice, training.tuning, self.part)
+        return Sounds(clips, labels, *map(torch.from_numpy, others))
 
     @torch.no_grad()
     def prepare(self, sounds: Sounds, step: int) -> Batch:

@@ -15,7 +15,6 @@ from ast_lib.scores import KINDS, Notes, Piece
 from ast_lib.synth import SAMPLE_RATE, Synth
 
 RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
-NEAR_DUPLICATE = 0.3  # of the figures of a top voice: one in 400 random pairs of chorales shares as much, no two tunes
 PREROLL = 1.0  # seconds rendered before a clip and cut off, so that a note may already sound at its start
 
 
@@ -37,9 +36,6 @@ def split_by_piece(
     pieces: Sequence[Piece], instruments: Sequence[str], seed: int, test: int, validation: int
 ) -> Splits:
     """Deal pieces to validation, test and, in turn, to each instrument's training set.
-
-    A training piece that shares :data:`NEAR_DUPLICATE` or more of its top voice with a held-out piece is left out: many
-    chorales are settings of one hymn.
 
     Args:
         pieces: at least ``test + validation + 2 * len(instruments)`` of them.
@@ -63,19 +59,9 @@ def split_by_piece(
         group = [group[i] for i in rng.permutation(len(group))]
         parts["test"] += group[: (test + 1) // 2]
         parts["validation"] += group[(test + 1) // 2 : held_out]
-        known = [piece.figures for piece in group[:held_out]]
         for i, instrument in enumerate(instruments):
-            dealt = group[held_out + i :: len(instruments)]
-            parts[instrument] += [piece for piece in dealt if shared(piece.figures, known) < NEAR_DUPLICATE]
+            parts[instrument] += group[held_out + i :: len(instruments)]
     return Splits({i: parts[i] for i in instruments}, parts["validation"], parts["test"])
-
-
-def shared(figures: set, others: Sequence[set]) -> float:
-    """The largest share of one piece's figures (:attr:`ast_lib.scores.Piece.figures`) that another has, of the fewer.
-
-    0 where there are none.
-    """
-    return max((len(figures & other) / max(min(len(figures), len(other)), 1) for other in others), default=0.0)
 
 
 def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: bool = True, slow: float = 0.0) -> Notes:
@@ -217,38 +203,32 @@ class BatchSampler:
         ]
         return np.stack(audio), voices
 
-    def performances(
+    def another_voice(
         self, step: int, share: float, tuning: float, part: Part = ALONE
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The clips of one step, each detuned as a whole, and beside it as another player of the instrument plays it.
-
-        Both are out of tune by the same amount: a source that is flat is to come out flat.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The clips of one step as another player of the same instrument would record them.
 
         Args:
             step: number of the batch, whose notes these are.
-            share: probability that the other player has a soundfont drawn at random instead of the clip's own.
+            share: probability that a clip is played on a soundfont drawn at random instead of its own.
             tuning: largest detuning of a clip, semitones.
             part: which clips of the batch are wanted.
 
         Returns:
-            audio ``(B, samples)`` and voices ``(B,)`` as for a call; the same of the other player.
+            as for a call: audio ``(B, samples)`` and the voices ``(B,)`` that play it.
         """
         rng = np.random.default_rng([self.seed, step, 1])
         voices = np.resize(self.slots, self.batch)
-        own = voices // len(self.train)
-        other = np.where(rng.random(self.batch) < share, rng.integers(len(self.synths), size=self.batch), own)
-        detuned = rng.uniform(-tuning, tuning, self.batch)
-        clips, heard = [], []
-        for (notes, instrument), font, another, cents in zip(
-            *(part.own(each) for each in (self._excerpts(step), own, other, detuned)), strict=True
-        ):
-            clips.append(render_clip(self.synths[font], notes, instrument, self.seconds, cents))
-            same = another == font
-            heard.append(
-                clips[-1] if same else render_clip(self.synths[another], notes, instrument, self.seconds, cents)
-            )
-        instruments = part.own(voices % len(self.train))
-        return np.stack(clips), part.own(voices), np.stack(heard), part.own(other) * len(self.train) + instruments
+        fonts = np.where(
+            rng.random(self.batch) < share, rng.integers(len(self.synths), size=self.batch), voices // len(self.train)
+        )
+        detuned = part.own(rng.uniform(-tuning, tuning, self.batch))
+        fonts, voices = part.own(fonts), part.own(voices)
+        audio = [
+            render_clip(self.synths[font], notes, instrument, self.seconds, cents)
+            for (notes, instrument), font, cents in zip(part.own(self._excerpts(step)), fonts, detuned, strict=True)
+        ]
+        return np.stack(audio), fonts * len(self.train) + voices % len(self.train)
 
 
 def voice_slots(instruments: int, shares: Sequence[int]) -> np.ndarray:

@@ -162,7 +162,7 @@ class TrainingConfig:
     gain: float = 0.0  # dB, random slow changes of loudness in the content encoder's input
     decay: float = 0.0  # dB per second: largest random change of how notes decay in the content encoder's input
     room: float = 0.0  # share of clips that the content encoder hears in a random room, with noise
-    tuning: float = 0.0  # semitones by which whole clips are detuned, at most: what is flat is to come out flat
+    tuning: float = 0.0  # semitones: the content encoder hears clips detuned by up to this much
     slow: float = 0.0  # share of clips at a practice tempo, down to a quarter: long notes are rare in tunes
     another_voice: float = 0.0  # share of clips that the content encoder hears on a random soundfont
     own_style: bool = True  # a clip's own style counts in its slot's, the decoder's; false: the other clips' alone
@@ -599,9 +599,8 @@ def preset(name: str) -> Config:
                 Phase("back-translation", 0.19, 1.0, 0.05, 0.05, 0.05, 0.15, level=0.2, back_translation=0.3),
             ),
             training=TrainingConfig(
-                steps=5000,
-                batch=64,
-                learning_rate=1.2e-3,
+                steps=13000,
+                learning_rate=8e-4,
                 discriminator_rate=2e-3,  # faster than what it judges, so that its verdict is not an old one
                 warm_up=200,
                 average=0.998,
@@ -609,7 +608,7 @@ def preset(name: str) -> Config:
                 decay=40.0,
                 slow=0.25,
                 room=0.3,
-                tuning=0.6,
+                tuning=0.3,
                 another_voice=0.5,
                 own_style=False,
                 timbre=6.0,

@@ -7,7 +7,6 @@ that of the global batch (:mod:`ast_lib.processes`).
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,16 +51,6 @@ DIFFERENCES = {  # along time, along frequency
 }
 
 
-class Codes(NamedTuple):
-    """What the discriminator judges, without gradients: ``z_content`` ``(B, S, content_size)``, and ``z_style``.
-
-    ``style`` is ``(B, style_size)``, without noise.
-    """
-
-    content: Tensor
-    style: Tensor
-
-
 def generator_losses(
     config: Config,
     model: TransferModel,
@@ -70,8 +59,8 @@ def generator_losses(
     step: int,
     random: torch.Generator,
     part: Part = ALONE,
-) -> tuple[dict[str, Tensor], Batch, Codes]:
-    """Unweighted losses of the encoders and the decoder, and the codes for the discriminator's own step.
+) -> tuple[dict[str, Tensor], Batch, Tensor]:
+    """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
 
     Args:
         config: of the run.
@@ -83,13 +72,13 @@ def generator_losses(
 
     Returns:
         the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`ALWAYS`, ``level``, ``contrastive``,
-        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and its codes.
+        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
+        ``(B, S, content_size)``, detached.
     """
     training, constants, shape = config.training, config.loss, config.representation
     phase = config.phases[phase_at(config.phases, step, training.steps)]
-    own_styles = batch_style(model, batch)
     if phase.back_translation:
-        batch = back_translate(config, model, batch, own_styles, phase.back_translation, random, part)
+        batch = back_translate(config, model, batch, phase.back_translation, random, part)
     heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
     heard = change_gain(heard, shape, training.gain, random, part)
     heard = change_decay(heard, shape, training.decay, random, part)
@@ -98,6 +87,7 @@ def generator_losses(
     energy = content.float().square().mean()
     translated = translation_losses(config, discriminator, batch.translation, content, part)
     content = noisy(content, config.model.content_noise, random, part)
+    own_styles = batch_style(model, batch)
     styles = part.gather(noisy(own_styles, config.model.style_noise, random, part))
     labels, slots = part.gather(batch.labels), part.gather(batch.slots)
     prototypes = class_prototypes(styles, labels, len(config.voices))
@@ -124,14 +114,13 @@ def generator_losses(
         "adversarial": AGAINST[constants.encoder_objective](content_logits, batch.heard_labels)
         + constants.style_help * discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
     }
-    return losses, batch, Codes(content.detach(), own_styles.detach())
+    return losses, batch, content.detach()
 
 
 def back_translate(
     config: Config,
     model: TransferModel,
     batch: Batch,
-    styles: Tensor,
     share: float,
     random: torch.Generator,
     part: Part = ALONE,
@@ -146,7 +135,6 @@ def back_translate(
         config: of the run.
         model: as it is, without context for the decoder.
         batch: the clips.
-        styles: their ``z_style`` ``(B, style_size)``, without noise.
         share: of the global batch that is changed, to the nearest clip.
         random: source of chance of this step.
         part: which clips of the global batch these are.
@@ -164,7 +152,7 @@ def back_translate(
     chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
     weight = int(own.sum()) * part.count / int(everywhere.sum())
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
-        styles = part.gather(noisy(styles, config.model.style_noise, random, part))
+        styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
         labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
         # A clip whose style is taken: any of another instrument, which a balanced batch always has.
         instrument = played_by % len(config.instruments)
@@ -355,7 +343,7 @@ def discriminator_loss(
     model: TransferModel,
     discriminator: nn.Module,
     batch: Batch,
-    codes: Codes,
+    content: Tensor,
     part: Part = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the critic's loss, 0 without clips for it.
@@ -363,13 +351,13 @@ def discriminator_loss(
     Only the discriminator and its critic get gradients.
 
     Args:
-        codes: of the batch.
+        content: ``z_content`` of the batch, detached.
         part: which clips of the global batch these are.
     """
     with torch.no_grad():
-        styles, labels = part.gather(codes.style), part.gather(batch.labels)
+        styles, labels = part.gather(batch_style(model, batch)), part.gather(batch.labels)
         prototypes = class_prototypes(styles, labels, len(config.voices))
-    logits = discriminator.content_logits(codes.content)
+    logits = discriminator.content_logits(content)
     style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
     classes = torch.arange(len(prototypes), device=labels.device)
     translation, hinge = batch.translation, logits.new_zeros((), dtype=torch.float32)
@@ -377,7 +365,7 @@ def discriminator_loss(
         discriminator.critic.train()
         magnitudes = torch.cat([model.target(batch.features, batch.labels), translation.magnitude.detach()])
         scores = discriminator.critic(magnitudes, torch.cat([batch.labels, translation.voices]))
-        hinge = critic_hinge(scores[: len(batch.labels)], scores[len(batch.labels) :], translation.weight)
+        hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
     return (
         discriminator_cross_entropy(logits, batch.heard_labels),
         discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),

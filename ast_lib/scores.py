@@ -15,7 +15,6 @@ import numpy as np
 from ast_lib.errors import AstError
 
 KINDS = ("fiddle", "chorale")
-FIGURE = 8  # intervals: nine notes in a row are shared by settings of one tune and hardly by others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +64,6 @@ class Piece:
         onsets = np.unique(self.notes.onset)[:13]
         top = [int(self.notes.pitch[self.notes.onset == onset].max()) for onset in onsets]
         return tuple(np.diff(top))
-
-    @property
-    def top_voice(self) -> np.ndarray:
-        """MIDI pitches, in time, of the notes above which nothing sounds when they begin."""
-        notes = self.notes
-        sounding = (notes.onset <= notes.onset[:, None] + 1e-6) & (
-            notes.onset + notes.duration > notes.onset[:, None] + 1e-6
-        )
-        return notes.pitch[notes.pitch >= np.where(sounding, notes.pitch, 0).max(axis=1)]
-
-    @property
-    def figures(self) -> set[tuple[int, ...]]:
-        """Every run of :data:`FIGURE` melodic intervals (semitones) of the top voice: the same in any key."""
-        intervals = np.diff(self.top_voice).tolist()
-        return {tuple(intervals[start : start + FIGURE]) for start in range(len(intervals) - FIGURE + 1)}
 
 
 def notes_from_stream(stream) -> Notes:

@@ -47,7 +47,7 @@ from ast_lib.files import write_bytes
 from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.model import TransferModel
-from ast_lib.objective import Codes, discriminator_loss, generator_losses, total_loss
+from ast_lib.objective import discriminator_loss, generator_losses, total_loss
 from ast_lib.processes import Part, average_gradients, shared_batch_norm
 from ast_lib.representation import Features
 from ast_lib.transfer import class_style, transfer_batch
@@ -145,7 +145,7 @@ class Trainer:
             context.enter_context(sdpa_kernel(SDPBackend.MATH))
         return context
 
-    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Codes]:
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
         """:func:`ast_lib.objective.generator_losses` of this run at a step."""
         # Of the dropout, the one kind of chance that differs with the number of processes.
         torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
@@ -175,7 +175,7 @@ class Trainer:
             self.graphs.begin((phase, generator_learns, len(batch.labels)))
 
         with torch.set_grad_enabled(generator_learns):
-            losses, heard, codes = self.generator_losses(batch, self.step)
+            losses, heard, content = self.generator_losses(batch, self.step)
             total = total_loss(self.config, losses, self.step)
         if self.graphs:
             self.graphs.end()
@@ -188,7 +188,7 @@ class Trainer:
 
         with torch.set_grad_enabled(discriminator_learns), self._computing():
             on_content, on_style, on_sound = discriminator_loss(
-                self.config, self.model, self.discriminator, heard, codes, self.part
+                self.config, self.model, self.discriminator, heard, content, self.part
             )
         losses = {"discriminator": on_content, "discriminator_style": on_style, "critic": on_sound}
         if discriminator_learns:

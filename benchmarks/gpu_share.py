@@ -12,6 +12,7 @@ from torch.autograd import DeviceType
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ast_lib.batches import Batch
 from ast_lib.config import override, preset
 from ast_lib.data import build_dataset
 from ast_lib.errors import AstError
@@ -54,8 +55,19 @@ def per_second(operations: float, run, repeats: int) -> float:
     return operations * repeats / (time.perf_counter() - start)
 
 
+def busy(run: Trainer, batch: Batch) -> float:
+    """Share of a step's time in which the GPU runs a kernel."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        start = time.perf_counter()
+        run.train_step(batch)
+        torch.cuda.synchronize()
+        took = time.perf_counter() - start
+    kernels = sum(event.device_time for event in profiler.events() if event.device_type == DeviceType.CUDA) / 1e6
+    return kernels / took
+
+
 def measure(repeats: int, profile: str = "full", batches: tuple[int, ...] = (16, 64, 256)) -> list[Record]:
-    """Share of the peak for several batch sizes.
+    """Share of the peak for several batch sizes, with the networks called and replayed (:mod:`ast_lib.cuda_graphs`).
 
     Raises:
         AstError: without a CUDA device.
@@ -66,22 +78,18 @@ def measure(repeats: int, profile: str = "full", batches: tuple[int, ...] = (16,
     peak = per_second(2 * SIZE**3, lambda: a @ b, 10 * repeats)
     records = [number("peak", "matrix_product", "gpu", peak / 1e12, "TFLOP/s", profile)]
     for batch_size in batches:
-        config = override(
-            preset(profile), f"training.batch={batch_size}", 'soundfonts=["TimGM6mb"]', "soundfont_shares=[]"
-        )
+        config = override(preset(profile), f"training.batch={batch_size}", *ONE_SOUNDFONT)
         run = Trainer(config, build_dataset(config, CACHE), "cuda")
         run.step = config.training.steps - 1
         batch = run.batch(0)
         with Operations() as counter:
             run.train_step(batch)
-        reached = per_second(counter.total, lambda run=run, batch=batch: run.train_step(batch), 10 * repeats)
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
-            start = time.perf_counter()
-            run.train_step(batch)
-            torch.cuda.synchronize()
-            took = time.perf_counter() - start
-        kernels = sum(event.device_time for event in profiler.events() if event.device_type == DeviceType.CUDA) / 1e6
-        task = f"batch_of_{batch_size}"
-        records.append(number("share_of_peak", task, "gpu", reached / peak, "1", profile))
-        records.append(number("busy", task, "gpu", kernels / took, "1", profile))
+        for system in ("gpu_replayed", "gpu_called"):
+            if system == "gpu_called":
+                run.graphs.end()  # from here on calls are calls
+                run.graphs = None
+            reached = per_second(counter.total, lambda run=run, batch=batch: run.train_step(batch), 10 * repeats)
+            task = f"batch_of_{batch_size}"
+            records.append(number("share_of_peak", task, system, reached / peak, "1", profile))
+            records.append(number("busy", task, system, busy(run, batch), "1", profile))
     return records

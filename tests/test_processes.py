@@ -213,7 +213,7 @@ def test_a_run_of_two_processes_is_that_of_one_and_is_saved_once(two_processes, 
     alone.fit(progress=False)
     for found, expected in zip(run.history, alone.history, strict=True):
         assert found.keys() == expected.keys()
-        for name in found.keys() - {"seconds", "curriculum"}:
+        for name in found.keys() - {"seconds", "waited", "curriculum"}:
             assert found[name] == pytest.approx(expected[name], rel=0.01, abs=1e-3), name
     assert torch.cosine_similarity(run.average.prototypes, alone.average.prototypes).min() > 0.999
 

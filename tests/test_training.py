@@ -62,7 +62,7 @@ def differs(before, module):
 
 
 def without_clock(history):
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+    return [{name: value for name, value in row.items() if name not in ("seconds", "waited")} for row in history]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(dataset, whole_run, tmp_p
     average = second.fit(tmp_path, progress=False)
     run, expected = whole_run
     assert without_clock(second.history)[4:] == without_clock(run.history)[4:]  # bit for bit
-    assert second.frame().drop(columns="seconds").equals(run.frame().drop(columns="seconds"))
+    assert second.frame().drop(columns=["seconds", "waited"]).equals(run.frame().drop(columns=["seconds", "waited"]))
     assert not differs(expected, average)
     assert second.frame()["seconds"].is_monotonic_increasing
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt", "tensorboard"]
@@ -155,7 +155,7 @@ def test_a_killed_run_is_resumed_from_its_last_state(dataset, whole_run, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt", "tensorboard"]
     run = trainer(dataset)
     average = run.fit(tmp_path, progress=False)
-    assert run.frame().drop(columns="seconds").equals(whole_run[0].frame().drop(columns="seconds"))
+    assert run.frame().drop(columns=["seconds", "waited"]).equals(whole_run[0].frame().drop(columns=["seconds", "waited"]))
     assert not differs(whole_run[1], average)
 
 
@@ -191,7 +191,7 @@ def test_a_resumed_run_keeps_its_plateaus_and_its_turns(dataset, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         first.fit(tmp_path, progress=False)
     average = second.fit(tmp_path, progress=False)
-    found, wanted = second.frame().drop(columns="seconds"), whole.frame().drop(columns="seconds")
+    found, wanted = second.frame().drop(columns=["seconds", "waited"]), whole.frame().drop(columns=["seconds", "waited"])
     assert found.equals(wanted) and not differs(weights(expected), average)
     for step in range(8):  # halved at the validations after steps 1, 3 and 5
         rate = CONFIG.training.learning_rate * learning_rate_factor(step, 8, 2, 0.03)
@@ -590,19 +590,18 @@ def test_a_loss_of_the_discriminator_that_is_not_finite_is_named(dataset, monkey
 
 def test_the_batch_that_stopped_a_run_is_saved_and_shows_the_same_losses(dataset, tmp_path):
     run = trainer(dataset, "training.gain=3")
-    original, seen = run.batch, {}
+    original, seen = run.train_step, {}
 
-    def poisoned(step):
-        batch = original(step)
-        if step == 3:
+    def poisoned(batch):
+        if run.step == 3:
             batch.heard.cqt_magnitude[2, 0, 0, 5] = float("inf")
-        return batch
+        return original(batch)
 
     def watched(batch, step, losses=run.generator_losses):
         seen[step] = losses(batch, step)
         return seen[step]
 
-    run.batch, run.generator_losses = poisoned, watched
+    run.train_step, run.generator_losses = poisoned, watched
     with pytest.raises(AstError, match=r"training: the loss magnitude is nan at step 3; see .*stopped.pt"):
         run.fit(tmp_path, progress=False)
     saved = torch.load(tmp_path / "stopped.pt", weights_only=True)
