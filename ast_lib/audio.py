@@ -83,16 +83,18 @@ class Mixer:
 
     def __init__(self, name: str):
         self.name, self.frames, self._bad, self._peak = name, 0, 0, 0.0
-        self._sums = self._squares = 0.0  # of every channel and, last, of their mean
+        self._sums = self._products = 0.0  # (channels,) and (channels, channels)
 
     def measure(self, frames: np.ndarray):
         """Take note of frames ``(samples, channels)``."""
+        wide = frames.astype(np.float64)
+        sums, products = wide.sum(axis=0), wide.T @ wide
         self.frames += len(frames)
-        self._bad += len(frames) - np.count_nonzero(np.isfinite(frames).all(axis=1))
-        if not self._bad:
-            wide = np.column_stack([frames, frames.mean(axis=1, dtype=np.float64)])
-            self._peak = max(self._peak, float(np.abs(wide).max(initial=0.0)))
-            self._sums, self._squares = self._sums + wide.sum(axis=0), self._squares + np.square(wide).sum(axis=0)
+        if np.isfinite(products).all():
+            self._peak = max(self._peak, float(wide.max(initial=0.0)), -float(wide.min(initial=0.0)))
+            self._sums, self._products = self._sums + sums, self._products + products
+        else:
+            self._bad += len(frames) - np.count_nonzero(np.isfinite(frames).all(axis=1))
 
     def decide(self, allow_silence: bool = False):
         """Choose the weights of the channels and the mean, and with them ``rms``, full scale 1.
@@ -112,13 +114,14 @@ class Mixer:
             )
         # A single sample has no mean over time: it is a click, no constant.
         means = self._sums / self.frames * (self.frames > 1)
-        powers = np.maximum(self._squares / self.frames - means**2, 0.0)
-        channels, loudest, chosen = len(powers) - 1, int(np.argmax(powers[:-1])), -1
-        self.weights = np.full(channels, 1 / channels)
-        if powers[-1] < CANCELLED * powers[:-1].sum() / channels**2 and powers[loudest] >= SILENCE**2:
-            self.weights, chosen = np.eye(channels)[loudest], loudest
+        covariance = self._products / self.frames - np.outer(means, means)
+        powers, channels = np.diag(covariance), len(means)
+        loudest, self.weights = int(np.argmax(powers)), np.full(channels, 1 / channels)
+        if covariance.sum() < CANCELLED * powers.sum() and powers[loudest] >= SILENCE**2:
+            self.weights = np.eye(channels)[loudest]
             warn(f"{self.name}: its {channels} channels cancel each other; only the louder, {loudest + 1}, is used")
-        self.mean, self.rms = float(means[chosen]), float(np.sqrt(powers[chosen]))
+        power = self.weights @ covariance @ self.weights
+        self.mean, self.rms = float(self.weights @ means), float(np.sqrt(max(power, 0.0)))
         if not allow_silence and self.rms < SILENCE:
             constant = f" (a constant of {self.mean:.3g} is no sound)" if abs(self.mean) >= SILENCE else ""
             raise AstError(
@@ -214,7 +217,7 @@ def open_sound(path: str | os.PathLike, allow_silence: bool = False) -> Iterator
                 rates.append(rate)
             mixers[part].measure(frames)
         if not mixers:
-            raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
+            raise AstError("; ".join([f"{path}: found 0 samples, accepted is 1 or more", *decoder.notes]))
         for mixer in mixers:
             # Of several parts one may be a pause.
             mixer.decide(allow_silence or len(mixers) > 1)

@@ -167,6 +167,7 @@ def _run(file: BinaryIO, start: int, size: int, most: int | None = None) -> tupl
 def ogg_parts(file: BinaryIO, size: int) -> tuple[list[Part], list[str]]:
     """Ogg: links of a chain, each from the pages that begin its streams to the page before the next such one."""
     starts, notes, place, flags, end = [], [], 0, 0, 0
+    unended = "a sound in it ends early: the mark of its end is missing"
     while place < size:
         header = _bytes(file, place, 27 + 255)
         length = 27 + header[26] + sum(header[27 : 27 + header[26]]) if len(header) >= 27 else size
@@ -179,11 +180,11 @@ def ogg_parts(file: BinaryIO, size: int) -> tuple[list[Part], list[str]]:
             flags = 0
             break
         if header[5] & BEGINS and not flags & BEGINS:
+            notes += [unended] if starts and not flags & ENDS else []
             starts.append(place)
         flags, place = header[5], place + length
         end = place
-    if starts and not flags & ENDS:
-        notes.append("it ends early: the mark of its end is missing")
+    notes += [unended] if starts and not flags & ENDS else []
     return [Part(start, stop, stop - start) for start, stop in zip(starts, [*starts[1:], end], strict=True)], notes
 
 

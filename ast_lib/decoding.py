@@ -22,7 +22,8 @@ from ast_lib.containers import Part, find_parts, mpeg_parts
 from ast_lib.errors import AstError
 
 BLOCK = 65536  # frames handed on at a time
-STEP = 1024  # frames decoded at a time: where the data are damaged, so many may be lost besides
+TOLERANCE = 4096  # frames that may be missing without a word: encoders count what they padded
+STEP = 4096  # frames decoded at a time: at a damaged place libsndfile loses count of more
 ID3V1 = 128  # bytes of such a tag, the last ones of a file
 FFMPEG_SECONDS = 600  # longest wait for ffmpeg
 NATIVE = "wav, flac, ogg, opus, mp3"
@@ -130,30 +131,34 @@ class Decoder:
         """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
         rate, frames, damaged, ended = sound.samplerate, 0, [], False
         while not ended:
-            block, filled = np.empty((BLOCK, sound.channels), np.float32), 0
-            while filled + STEP <= BLOCK and not ended:
+            block, filled = np.full((BLOCK, sound.channels), np.nan, np.float32), 0
+            while filled < BLOCK and not ended:
+                step = block[filled : filled + STEP]
                 try:
-                    got = len(sound.read(out=block[filled : filled + STEP]))
+                    got = len(sound.read(out=step))
                     ended = not got
                 except soundfile.LibsndfileError:
-                    # The decoder goes on behind the damage; twice at one place, and it does not.
-                    got, ended = 0, frames + filled in damaged
-                    damaged.append(frames + filled)
+                    # What was decoded all the same is there, and the decoder goes on behind the damage, unless it
+                    # has stood still twice.
+                    got, place = int(np.isfinite(step[:, 0]).sum()), frames + filled
+                    ended = place in damaged
+                    damaged.append(place)
                 filled += got
             if filled:
                 frames += filled
                 yield Block(number, rate, block[:filled])
-        self._compare(frames, damaged, _announced(sound, frames, announced), rate)
+        self._compare(number, frames, damaged, _announced(sound, frames, announced), rate)
 
-    def _compare(self, frames: int, damaged: list[int], announced: int, rate: int):
+    def _compare(self, number: int, frames: int, damaged: list[int], announced: int, rate: int):
         """Note what is missing of a sound."""
+        what = "it" if len(self._parts) < 2 else f"sound {number + 1} of {len(self._parts)} in it"
         found = f"{frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
         inside = [frame for frame in dict.fromkeys(damaged) if frame < frames]
         if inside:
             places = ", ".join(f"{frame / rate:.2f} s" for frame in inside[:3])
-            self.notes.append(f"it is damaged at {places}: found {found}")
-        elif damaged or announced > frames + STEP:
-            self.notes.append(f"it ends early: found {found}")
+            self.notes.append(f"{what} is damaged at {places}: found {found}")
+        elif damaged or announced > frames + TOLERANCE:
+            self.notes.append(f"{what} ends early: found {found}")
 
 
 def _announced(sound: soundfile.SoundFile, frames: int, times: float | None) -> int:
@@ -189,21 +194,27 @@ def open_decoder(path: str | os.PathLike) -> Iterator[Decoder]:
     name = str(path)
     with contextlib.ExitStack() as stack:
         try:
-            mode = os.stat(path).st_mode
-            if stat.S_ISDIR(mode):
-                raise AstError(f"{name}: found a folder, accepted is an audio file")
-            if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-                raise AstError(f"{name}: found a device, accepted is an audio file or a pipe")
-            if stat.S_ISFIFO(mode):
-                spool = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound"
-                with open(path, "rb") as pipe, open(spool, "wb") as file:
-                    shutil.copyfileobj(pipe, file)
-                path = spool
-            yield _decoder(name, pathlib.Path(path), stack)
+            decoder = _decoder(name, _on_disk(name, pathlib.Path(path), stack), stack)
         except FileNotFoundError as error:
             raise AstError(f"{name}: no such file") from error
         except OSError as error:
             raise AstError(f"{name}: not readable ({error.strerror or error})") from error
+        yield decoder
+
+
+def _on_disk(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
+    """The path, or that of a copy of what comes out of a pipe."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise AstError(f"{name}: found a folder, accepted is an audio file")
+    if stat.S_ISREG(mode):
+        return path
+    if not stat.S_ISFIFO(mode):
+        raise AstError(f"{name}: found a device, accepted is an audio file or a pipe")
+    copy = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound"
+    with open(path, "rb") as pipe, open(copy, "wb") as file:
+        shutil.copyfileobj(pipe, file)
+    return copy
 
 
 def _decoder(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> Decoder:
