@@ -60,9 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
     except AstError as error:
         print(f"ast: {one_line(error)}", file=sys.stderr)
         return 1
-    # The name as it is, in bytes: a terminal's encoding need not have all of its letters.
-    sys.stdout.flush()
-    os.write(sys.stdout.fileno(), os.fsencode(path) + b"\n")
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        # A letter that the terminal's encoding has not, or a byte that is no letter: the name as the system has it.
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     return 0
 
 

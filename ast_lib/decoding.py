@@ -22,7 +22,7 @@ from ast_lib.containers import Part, find_parts, mpeg_parts
 from ast_lib.errors import AstError
 
 BLOCK = 65536  # frames handed on at a time
-TOLERANCE = 4096  # frames that may be missing without a word: encoders count what they padded
+TOLERANCE = 4096  # frames that may be missing of an MP3 without a word: encoders count what they padded
 STEP = 4096  # frames decoded at a time: at a damaged place libsndfile loses count of more
 ID3V1 = 128  # bytes of such a tag, the last ones of a file
 FFMPEG_SECONDS = 600  # longest wait for ffmpeg
@@ -51,6 +51,10 @@ class Stream:
         """Raise the :class:`OSError` that stopped reading or writing, if one did."""
         if self._error:
             raise self._error
+
+    def at_end(self) -> bool:
+        """Whether a part was read to its end."""
+        return self._place >= self._part.end - self._part.start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of a file."""
@@ -116,12 +120,12 @@ class Decoder:
         try:
             if not self._parts:  # a format that only the file's name tells
                 with _Sequential(os.fsencode(self._path)) as sound:
-                    yield from self._frames(0, sound, 1.0)
+                    yield from self._frames(0, sound, 1.0, None)
             with open(self._path, "rb") as file:
                 for number, part in enumerate(self._parts):
                     stream = Stream(file, part)
                     with _Sequential(stream) as sound:
-                        yield from self._frames(number, sound, part.announced if part.counted else None)
+                        yield from self._frames(number, sound, part.announced if part.counted else None, stream)
                     stream.check()
         except soundfile.LibsndfileError as error:
             raise AstError(f"{self._name}: not readable as audio ({_reason(error)}); accepted are {NATIVE}") from error
@@ -159,7 +163,9 @@ class Decoder:
                 break
         return np.concatenate(pieces) if pieces else np.empty((0, 1), np.float32), rate
 
-    def _frames(self, number: int, sound: soundfile.SoundFile, announced: float | None) -> Iterator[Block]:
+    def _frames(
+        self, number: int, sound: soundfile.SoundFile, announced: float | None, stream: Stream | None
+    ) -> Iterator[Block]:
         """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
         rate, frames, damaged, ended = sound.samplerate, 0, {}, False
         while not ended:
@@ -179,18 +185,15 @@ class Decoder:
             if filled:
                 frames += filled
                 yield Block(number, rate, block[:filled])
-        self._compare(number, frames, damaged, _announced(sound, frames, announced), rate)
-
-    def _compare(self, number: int, frames: int, damaged: dict[int, int], announced: int, rate: int):
-        """Note what is missing of a sound; ``damaged`` are places, and where each one's decoding went on."""
+        inside = [place for place, after in damaged.items() if after < frames or (stream and not stream.at_end())]
+        announced, few = _announced(sound, frames, announced), TOLERANCE if sound.format == "MP3" else 1
         what = "it" if len(self._parts) < 2 else f"sound {number + 1} of {len(self._parts)} in it"
-        found = f"{frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
-        inside = [place for place, after in damaged.items() if after < frames]
+        found = f"found {frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
         if inside:
             places = ", ".join(f"{place / rate:.2f} s" for place in inside[:3])
-            self.notes.append(f"{what} is damaged at {places}: found {found}")
-        elif damaged or announced > frames + TOLERANCE:
-            self.notes.append(f"{what} ends early: found {found}")
+            self.notes.append(f"{what} is damaged at {places}: {found}")
+        elif damaged or announced > frames + few:
+            self.notes.append(f"{what} ends early: {found}")
 
 
 def _announced(sound: soundfile.SoundFile, frames: int, times: float | None) -> int:
