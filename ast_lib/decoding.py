@@ -21,7 +21,7 @@ import soundfile
 from ast_lib.containers import Part, find_parts, mpeg_parts
 from ast_lib.errors import AstError
 
-BLOCK = 65536  # frames handed on at a time
+BLOCK = 1 << 17  # samples of all channels handed on at a time
 TOLERANCE = 4096  # frames that may be missing of an MP3 without a word: encoders count what they padded
 STEP = 4096  # frames decoded at a time: at a damaged place libsndfile loses count of more
 ID3V1 = 128  # bytes of such a tag, the last ones of a file
@@ -124,6 +124,9 @@ class Decoder:
             with open(self._path, "rb") as file:
                 for number, part in enumerate(self._parts):
                     stream = Stream(file, part)
+                    if number and (reason := _try(Stream(file, part))):
+                        self.notes.append(f"sound {number + 1} of {len(self._parts)} in it is not readable ({reason})")
+                        continue
                     with _Sequential(stream) as sound:
                         yield from self._frames(number, sound, part.announced if part.counted else None, stream)
                     stream.check()
@@ -168,9 +171,10 @@ class Decoder:
     ) -> Iterator[Block]:
         """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
         rate, frames, damaged, ended = sound.samplerate, 0, {}, False
+        size = max(STEP, BLOCK // sound.channels // STEP * STEP)
         while not ended:
-            block, filled = np.full((BLOCK, sound.channels), np.nan, np.float32), 0
-            while filled < BLOCK and not ended:
+            block, filled = np.full((size, sound.channels), np.nan, np.float32), 0
+            while filled < size and not ended:
                 step = block[filled : filled + STEP]
                 try:
                     got = len(sound.read(out=step))

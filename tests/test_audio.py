@@ -279,6 +279,7 @@ def test_audio_in_memory_is_checked_by_the_same_rules():
         (np.zeros(0), r"source: found audio of shape \(0,\)"),
         (np.array([0.1, np.nan]), "source: found 1 samples that are NaN or infinite"),
         (np.full(5, 5e-5), "source: found silence"),
+        (np.full(5, 0.5), "source: found silence"),
     ]:
         with pytest.raises(AstError, match=message):
             audio.check("source", wrong)

@@ -250,7 +250,66 @@ def test_the_length_of_a_frame(header, length):
     assert frame_length(bytes.fromhex(header)) == length
 
 
-# --- opus block by block, pipes, devices
+# --- every format that libsndfile writes, pipes, devices
+
+
+def written_formats():
+    """Container, coding, rate and channels of everything that libsndfile can write, with a header to find it by."""
+    for container in sorted(set(soundfile.available_formats()) - {"RAW", "SD2"}):
+        for coding in sorted(soundfile.available_subtypes(container)):
+            for rate, channels in ((48000, 2), (44100, 1), (8000, 1)):
+                if soundfile.check_format(container, coding):
+                    yield container, coding, rate, channels
+
+
+def test_every_format_that_libsndfile_writes_is_read(tmp_path, capfd):
+    """Block by block as at once, in whatever order a decoder's blocks and ours fall; nothing is said about any."""
+    rng, tried = np.random.default_rng(0), set()
+    for container, coding, rate, channels in written_formats():
+        path = tmp_path / f"a.{container.lower()}"
+        noise = sweep(rate, 3.3)[:, None] * rng.uniform(0.5, 1, channels) + rng.normal(
+            0, 0.02, (round(3.3 * rate), channels)
+        )
+        try:
+            soundfile.write(path, noise, rate, coding, format=container)
+            expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        except (soundfile.LibsndfileError, AssertionError):
+            continue  # a coding that has not this rate or number of channels, or cannot be read back at all
+        if len(expected) < len(noise) // 2 or (container, coding) in tried:
+            continue
+        tried.add((container, coding))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with decoding.open_decoder(path) as decoder:
+                frames = np.concatenate([block.frames for block in decoder])
+            assert not decoder.notes, f"{container}, {coding}: {decoder.notes}"
+            assert frames.shape == expected.shape, f"{container}, {coding}"
+            assert np.abs(frames - expected).max() < 1e-6, f"{container}, {coding}"
+    known = "WAV/ALAW WAV/GSM610 WAV/IMA_ADPCM WAVEX/DOUBLE RF64/PCM_24 W64/FLOAT AIFF/PCM_24 AU/ULAW CAF/ALAC_16 "
+    known += "OGG/VORBIS OGG/OPUS MP3/MPEG_LAYER_III FLAC/PCM_S8"
+    assert {tuple(pair.split("/")) for pair in known.split()} <= tried
+
+
+def test_formats_that_only_their_names_tell(tmp_path):
+    soundfile.write(tmp_path / "a.gsm", sweep(8000), 8000, "GSM610", format="RAW")
+    with audio.open_sound(tmp_path / "a.gsm") as sound:
+        assert (sound.rate, sound.seconds) == (8000, pytest.approx(4, abs=0.03))
+    soundfile.write(tmp_path / "a.raw", sweep(), RATE, "PCM_16", format="RAW")
+    with pytest.raises(AstError, match=r"a.raw: not readable as audio"):
+        audio.load(tmp_path / "a.raw")
+
+
+def test_a_part_that_nobody_reads_is_named_and_the_others_are_read(whole, tmp_path, capfd):
+    strange = whole["ogg"].replace(b"vorbis", b"strang")
+    signal, found = read(tmp_path, "chain.ogg", whole["ogg"] + strange + whole["ogg"], capfd)
+    assert len(signal) / RATE == pytest.approx(8) and len(found) == 1
+    assert found[0].startswith("sound 2 of 3 in it is not readable (")
+
+
+def test_many_channels(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.repeat(sweep()[:, None], 60, axis=1), RATE, subtype="FLOAT")
+    with audio.open_sound(tmp_path / "a.wav") as sound:
+        assert np.concatenate(list(sound.blocks(RATE))) == pytest.approx(sweep() - sweep().mean(), abs=1e-6)
 
 
 def test_opus_in_blocks_is_opus_at_once(whole, tmp_path):
