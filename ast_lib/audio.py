@@ -60,6 +60,15 @@ def check(name: str, audio: np.ndarray, allow_silence: bool = False) -> np.ndarr
     return audio
 
 
+def check_rate(name: str, rate: int):
+    """Raise :class:`AstError` for a file's ``rate`` below :data:`LOWEST_RATE`."""
+    if rate < LOWEST_RATE:
+        raise AstError(
+            f"{name}: found a rate of {rate} Hz, accepted is {LOWEST_RATE} Hz or more; "
+            "below it nothing of an instrument is left"
+        )
+
+
 # --- in
 
 
@@ -208,11 +217,7 @@ def open_sound(path: str | os.PathLike, allow_silence: bool = False) -> Iterator
     with open_decoder(path) as decoder:
         mixers, rates = {}, {}
         for part, rate, frames in decoder:
-            if rate < LOWEST_RATE:
-                raise AstError(
-                    f"{path}: found a rate of {rate} Hz, accepted is {LOWEST_RATE} Hz or more; "
-                    "below it nothing of an instrument is left"
-                )
+            check_rate(str(path), rate)
             mixers.setdefault(part, Mixer(str(path))).measure(frames)
             rates[part] = rate
         if not mixers:

@@ -146,7 +146,7 @@ class Decoder:
         if len(self._parts) == 1 and self._parts[0].counted:
             with open(self._path, "rb") as file, soundfile.SoundFile(Stream(file, self._parts[0])) as sound:
                 first, wanted = round(start * sound.samplerate), round(seconds * sound.samplerate)
-                if first + wanted <= sound.frames < 2**62:
+                if sound.seekable() and first + wanted <= sound.frames < 2**62:
                     # Where this fails the way through the whole file says why.
                     with contextlib.suppress(soundfile.LibsndfileError):
                         sound.seek(first)

@@ -79,7 +79,7 @@ def length(path: str | os.PathLike) -> tuple[float, int]:
     """Length in seconds of what is really in an audio file, and its sample rate in Hz; all of it is decoded.
 
     Raises:
-        AstError: when the file is missing, unreadable, or has no samples.
+        AstError: when the file is missing, unreadable, has no samples, or too low a rate.
     """
     seconds, rate = 0.0, 0
     with open_decoder(path) as decoder:
@@ -89,6 +89,7 @@ def length(path: str | os.PathLike) -> tuple[float, int]:
             audio.warn(f"{path}: {note}")
     if not rate:
         raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
+    audio.check_rate(str(path), rate)
     return seconds, rate
 
 
@@ -114,6 +115,7 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
             f"{path}: found {len(samples) / max(rate, 1):.2f} s from {start:g} s on, {seconds:g} s were expected; "
             "the file is shorter than its header or its table says"
         )
+    audio.check_rate(str(path), rate)
     mixer = audio.Mixer(str(path))
     mixer.measure(samples)
     mixer.decide(allow_silence)

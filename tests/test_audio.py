@@ -318,6 +318,15 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "link.wav").symlink_to("none/a.wav")
+    with pytest.raises(AstError, match=r"link.wav: the folder .*none does not exist$"):
+        audio.check_output(tmp_path / "link.wav")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(AstError, match=r"a.wav: the folder .* cannot be written to$"):
+        audio.check_output(tmp_path / "a.wav")
+
+
 def test_a_link_stays_a_link_and_a_mode_stays_a_mode(tmp_path):
     (tmp_path / "real").mkdir()
     real = audio.save(tmp_path / "real" / "a.wav", sine())

@@ -106,7 +106,9 @@ def test_bad_files_are_named(tmp_path):
     write(tmp_path / "none.wav", np.zeros((0,), np.float32))
     write(tmp_path / "nan.wav", np.where(np.arange(RATE) == 5, np.nan, tone(1)))
     write(tmp_path / "silent.wav", np.zeros(RATE, np.float32))
+    write(tmp_path / "slow.wav", tone(1), 1500)
     cases = {
+        "slow.wav": "found a rate of 1500 Hz, accepted is 2000 Hz or more",
         "empty.wav": "not readable as audio",
         "text.mp3": "not readable as audio",
         "headless.raw": "not readable as audio",
