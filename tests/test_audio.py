@@ -1,12 +1,17 @@
 """Audio files in and out: formats, rates, channels, everything that can be wrong with a file, a full disk."""
 
+import os
 import pathlib
 import resource
+import stat
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from ast_lib import audio
 from ast_lib.errors import AstError
@@ -118,6 +123,56 @@ def test_real_violin_recordings(name, message):
     assert power[hertz < 150].sum() < 0.05 * power[(hertz > 180) & (hertz < 3000)].sum()
 
 
+# --- block by block
+
+
+def test_blocks_are_the_whole(tmp_path):
+    signal = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * 48000 + 17, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", signal, 48000, subtype="FLOAT")
+    with audio.open_sound(tmp_path / "a.wav") as sound:
+        assert (sound.rate, sound.samples) == (48000, len(signal)) and sound.seconds == pytest.approx(
+            len(signal) / 48000
+        )
+        mono = signal.mean(axis=1) - signal.mean()
+        assert sound.rms == pytest.approx(np.sqrt(np.mean(mono**2)), rel=1e-5)
+        for size in (1000, 44100, 10**6):
+            blocks = list(sound.blocks(RATE, size))
+            assert {len(block) for block in blocks[:-1]} <= {size} and 0 < len(blocks[-1]) <= size
+            assert all(block.dtype == np.float32 for block in blocks)
+            assert np.array_equal(np.concatenate(blocks), audio.load(tmp_path / "a.wav"))
+        assert np.concatenate(list(sound.blocks(RATE))) == pytest.approx(soxr.resample(mono, 48000, RATE), abs=1e-6)
+
+
+@pytest.mark.parametrize("extension", ["wav", "ogg", "opus"])
+def test_blocks_are_written_as_the_whole(tmp_path, extension):
+    signal = 3 * sine(seconds=7)
+    audio.save(tmp_path / f"a.{extension}", signal)
+    audio.save(tmp_path / f"b.{extension}", np.split(signal / 6, [1, 1, 5000, 100_000]), gain=6.0)
+    read = [soundfile.read(tmp_path / f"{name}.{extension}")[0] for name in "ab"]
+    # A lossy encoder hears the last digit.
+    assert read[0].shape == read[1].shape and np.sqrt(np.mean((read[1] - read[0]) ** 2)) < 2e-3
+    if extension == "wav":
+        assert np.abs(read[0]).max() == pytest.approx(audio.PEAK, abs=2**-15)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_source_of_blocks_that_fails_leaves_the_old_file(tmp_path):
+    path = audio.save(tmp_path / "a.wav", sine())
+    before = path.read_bytes()
+
+    def blocks():
+        yield sine()
+        raise AstError("no more")
+
+    with pytest.raises(AstError, match="^no more$"):
+        audio.save(path, blocks())
+    with pytest.raises(AstError, match="found 1 samples that are NaN"):
+        audio.save(path, [sine(), np.float32([np.nan])])
+    with pytest.raises(AstError, match=r"found audio of shape \(0,\)"):
+        audio.save(path, [])
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 # --- bad input
 
 
@@ -172,11 +227,49 @@ def test_silence_is_refused_unless_allowed(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
     check(tmp_path / "a.wav", "found silence, accepted is audio above -80 dB")
     assert audio.load(tmp_path / "a.wav", allow_silence=True) == pytest.approx(np.zeros(RATE))
-    # Two channels that cancel are silence, too; a very soft recording is not.
-    soundfile.write(tmp_path / "b.wav", sine()[:, None] * [1, -1], RATE)
-    check(tmp_path / "b.wav", "found silence")
+    # A very soft recording is none.
     soundfile.write(tmp_path / "c.wav", 1e-3 * sine(), RATE, subtype="FLOAT")
     assert audio.load(tmp_path / "c.wav") == pytest.approx(1e-3 * sine(), abs=1e-7)
+
+
+def test_channels_in_opposite_phase_give_the_louder_one(tmp_path):
+    both = np.stack([-0.9 * sine(), sine()], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, RATE, subtype="FLOAT")
+    with pytest.warns(audio.AudioWarning, match=r"a\.wav: its 2 channels cancel .* only the louder, 2, is used$"):
+        signal = audio.load(tmp_path / "a.wav")
+    assert signal == pytest.approx(sine(), abs=1e-6)
+    # Channels that have nothing to do with each other are averaged, however many are silent.
+    lonely = sine()[:, None] * np.eye(8)[3]
+    soundfile.write(tmp_path / "b.wav", lonely, RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "b.wav") == pytest.approx(sine() / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.01])
+def test_a_constant_is_no_sound(tmp_path, shift):
+    soundfile.write(tmp_path / "a.wav", np.full(RATE, shift), RATE)
+    check(
+        tmp_path / "a.wav",
+        rf"found silence \(a constant of {shift:.2g}\d* is no sound\), accepted is audio above -80 dB",
+    )
+    soundfile.write(tmp_path / "b.wav", sine() + shift, RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "b.wav") == pytest.approx(sine(), abs=1e-6)
+    with audio.open_sound(tmp_path / "b.wav") as sound:
+        assert sound.rms == pytest.approx(0.5 / np.sqrt(2), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [3e38, -3e38, 1e12])
+def test_samples_beyond_all_reason(tmp_path, size, recwarn):
+    soundfile.write(tmp_path / "a.wav", np.float32(sine() * size), RATE, subtype="FLOAT")
+    check(tmp_path / "a.wav", r"found samples up to .*e\+\d+, accepted are those up to 1e\+09; full scale is 1$")
+    assert not recwarn.list
+
+
+def test_a_rate_too_low_for_an_instrument(tmp_path):
+    for rate in (1, 999, 1999):
+        soundfile.write(tmp_path / "a.wav", sine(), rate)
+        check(tmp_path / "a.wav", f"found a rate of {rate} Hz, accepted is 2000 Hz or more; below it nothing of")
+    soundfile.write(tmp_path / "a.wav", sine(2000), 2000)
+    assert len(audio.load(tmp_path / "a.wav")) == pytest.approx(RATE, abs=1)
 
 
 def test_audio_in_memory_is_checked_by_the_same_rules():
@@ -186,6 +279,7 @@ def test_audio_in_memory_is_checked_by_the_same_rules():
         (np.zeros(0), r"source: found audio of shape \(0,\)"),
         (np.array([0.1, np.nan]), "source: found 1 samples that are NaN or infinite"),
         (np.full(5, 5e-5), "source: found silence"),
+        (np.full(5, 0.5), "source: found silence"),
     ]:
         with pytest.raises(AstError, match=message):
             audio.check("source", wrong)
@@ -197,7 +291,8 @@ def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert struct.unpack("<I", data[40:44])[0] == 2 * RATE  # the header promises one second
-    assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
+    with pytest.warns(audio.AudioWarning, match=r"a\.wav: it ends early: found 0\.50 s of 1\.00 s announced$"):
+        assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.aiff", "a.wav.part"])
@@ -213,6 +308,74 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "b.wav").mkdir()
     with pytest.raises(AstError, match="found a folder"):
         audio.save(tmp_path / "b.wav", sine())
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
+    with pytest.raises(AstError, match=r"could not be written: File name too long$"):
+        audio.check_output(tmp_path / ("a" * 252 + ".wav"))
+    path = tmp_path / ("a" * 251 + ".wav")  # the longest name there is
+    assert audio.load(audio.save(audio.check_output(path), sine())) == pytest.approx(sine(), abs=2**-15)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "link.wav").symlink_to("none/a.wav")
+    with pytest.raises(AstError, match=r"link.wav: the folder .*none does not exist$"):
+        audio.check_output(tmp_path / "link.wav")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(AstError, match=r"a.wav: the folder .* cannot be written to$"):
+        audio.check_output(tmp_path / "a.wav")
+
+
+def test_a_link_stays_a_link_and_a_mode_stays_a_mode(tmp_path):
+    (tmp_path / "real").mkdir()
+    real = audio.save(tmp_path / "real" / "a.wav", sine())
+    real.chmod(0o600)
+    (tmp_path / "link.wav").symlink_to("real/a.wav")
+    audio.save(tmp_path / "link.wav", sine(seconds=2))
+    assert os.readlink(tmp_path / "link.wav") == "real/a.wav" and soundfile.info(real).duration == 2
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    # A new file gets what the system gives, and a link to nothing becomes one to the new file.
+    (tmp_path / "new.wav").symlink_to("real/new.wav")
+    audio.save(tmp_path / "new.wav", sine())
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "real" / "new.wav").stat().st_mode) == 0o666 & ~mask
+    assert sorted(path.name for path in (tmp_path / "real").iterdir()) == ["a.wav", "new.wav"]
+
+
+def test_a_full_disk_is_noticed_while_encoding(tmp_path, monkeypatch):
+    """libsndfile does not report every failed write; what it writes to does."""
+    written = []
+
+    def write(self, data):
+        written.append(len(data))
+        self._error = self._error or (OSError(28, "No space left on device") if len(written) > 3 else None)
+        return len(data)
+
+    monkeypatch.setattr("ast_lib.decoding.Stream.write", write)
+    for extension in audio.FORMATS:
+        with pytest.raises(AstError, match=rf"a{extension}: could not be written: No space left on device$"):
+            audio.save(tmp_path / f"a{extension}", sine(seconds=10))
+        written.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """Five minutes in stereo are 106 MB as float32; reading and writing them take a fifth of it."""
+    script = "import sys, resource\nfrom ast_lib import audio\n"
+    script += "with audio.open_sound(sys.argv[1]) as sound: audio.save(sys.argv[2], sound.blocks())\n"
+    script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    block, peaks = sine(44100, 10)[:, None] * [1, 0.5], []
+    for times in (1, 30):
+        with soundfile.SoundFile(tmp_path / "a.flac", "w", 44100, 2) as file:
+            for _ in range(times):
+                file.write(block)
+        command = [sys.executable, "-c", script, tmp_path / "a.flac", tmp_path / "b.wav"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        peaks.append(int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout))
+    assert soundfile.info(tmp_path / "b.wav").duration == pytest.approx(300, abs=0.01)
+    assert peaks[1] - peaks[0] < 20, f"peaks of 10 s and 300 s in MB: {peaks}"
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 10), ()])

@@ -41,6 +41,9 @@ def test_round_trip(tmp_path):
     path = manifest.write_manifest(tmp_path / "clips.jsonl", clips)
     assert manifest.read_manifest(path) == clips
     assert [p.name for p in tmp_path.iterdir()] == ["clips.jsonl"]
+    # As an editor on Windows saves it.
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert manifest.read_manifest(path) == clips
 
 
 @given(
