@@ -7,6 +7,9 @@ Its inputs are its code, the files of ``ast_lib`` that its code imports (directl
     ast:
       needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand
       files: [results/*.json]   # other files that it reads, as patterns from the root of the repository
+      products: [audio/pair_*]  # what it alone writes into the output folder, besides results/NN_*
+      seconds: 60               # of execution in the profile quick (default 30): long chains are begun first
+      gigabytes: 5              # of memory at its peak (default 1.5)
 """
 
 import argparse
@@ -24,6 +27,8 @@ from nbformat import NotebookNode
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIBRARY = "ast_lib"
+LISTS = ("needs", "files", "products")
+NUMBERS = {"seconds": 30.0, "gigabytes": 1.5}
 
 
 class BuildError(Exception):
@@ -32,13 +37,16 @@ class BuildError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Chapter:
-    """One chapter as written: ``needs`` are names of other chapters, ``files`` patterns of other files it reads."""
+    """One chapter as written; the fields from ``needs`` on are those of its header."""
 
     name: str
     path: pathlib.Path
     notebook: NotebookNode
     needs: tuple[str, ...]
     files: tuple[str, ...]
+    products: tuple[str, ...]
+    seconds: float
+    gigabytes: float
 
     @property
     def code(self) -> list[str]:
@@ -57,14 +65,21 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
         notebook = jupytext.read(path)
         header = notebook.metadata.get("ast", {})
         where = path.relative_to(root)
-        if not isinstance(header, dict) or not set(header) <= {"needs", "files"}:
-            raise BuildError(f"{where}: in the header, 'ast' is {header!r}; accepted are the keys needs and files")
+        accepted = (*LISTS, *NUMBERS)
+        if not isinstance(header, dict) or not set(header) <= set(accepted):
+            raise BuildError(
+                f"{where}: in the header, 'ast' is {header!r}; accepted are the keys {', '.join(accepted)}"
+            )
         for key, value in header.items():
-            if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            if key in NUMBERS:
+                if not isinstance(value, int | float) or not value > 0:
+                    raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a number above 0")
+            elif not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
                 raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a list of names")
-        chapters[path.stem] = Chapter(
-            path.stem, path, notebook, tuple(header.get("needs", [])), tuple(header.get("files", []))
-        )
+        lists = {key: tuple(header.get(key, ())) for key in LISTS}
+        lists["products"] += (f"results/{path.stem[:2]}_*",)
+        numbers = {key: float(header.get(key, default)) for key, default in NUMBERS.items()}
+        chapters[path.stem] = Chapter(path.stem, path, notebook, **lists, **numbers)
     if not chapters:
         raise BuildError(f"{root / 'notebooks'}: no chapter NN_name.md found")
     for chapter in chapters.values():
@@ -108,9 +123,10 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Digest of what executes in a notebook: the code cells and which of them holds the parameters, not the prose."""
+    """Digest of what executes in a notebook, not the prose: code, which cell holds the parameters, which are skipped."""
+    deciding = {"parameters", "skip-execution"}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return digest(json.dumps([[c.source, "parameters" in c.metadata.get("tags", [])] for c in cells]).encode())
+    return digest(json.dumps([[c.source, sorted(deciding & {*c.metadata.get("tags", [])})] for c in cells]).encode())
 
 
 def plain_python(cell: str) -> str:
