@@ -123,7 +123,7 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Digest of what executes in a notebook, not the prose: code, which cell holds the parameters, which are skipped."""
+    """Digest of what executes in a notebook: code, the parameters' cell, the cells that are skipped. Prose does not."""
     deciding = {"parameters", "skip-execution"}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return digest(json.dumps([[c.source, sorted(deciding & {*c.metadata.get("tags", [])})] for c in cells]).encode())
