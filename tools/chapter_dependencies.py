@@ -123,7 +123,7 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Digest of what executes in a notebook: code, the parameters' cell, the cells that are skipped. Prose does not."""
+    """Digest of what executes in a notebook: its code, which cell holds the parameters, and which are skipped."""
     deciding = {"parameters", "skip-execution"}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return digest(json.dumps([[c.source, sorted(deciding & {*c.metadata.get("tags", [])})] for c in cells]).encode())

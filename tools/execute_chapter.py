@@ -38,8 +38,8 @@ import psutil
 from nbclient.exceptions import CellControlSignal
 from papermill.exceptions import PapermillExecutionError
 
+import kernels
 from chapter_dependencies import ROOT, BuildError, Chapter, code_digest, digest, file_digest, input_files, read_chapters
-from kernels import PATIENCE, START, end, free_memory, kernel, private_folder, watched
 
 RECORD = "ast_build"
 PRODUCTS = ("results", "weights", "audio")
@@ -218,19 +218,19 @@ def execute(root: pathlib.Path, chapter: Chapter, parameters: Mapping, target: p
     def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
         begun.append(cell.source.strip().splitlines()[0])
 
-    with private_folder() as folder:
+    with kernels.private_folder() as folder:
         running = folder / target.name
         try:
-            with kernel(folder, root) as manager, watched(manager) as silent:
+            with kernels.kernel(folder, root) as manager, kernels.watched(manager) as silent:
                 papermill.execute_notebook(
                     source,
                     running,
                     dict(parameters),
                     kernel_name="python3",
                     progress_bar=False,
-                    start_timeout=START,
+                    start_timeout=kernels.START,
                     # Outputs that come late on a busy machine are waited for; by default after 4 s they are lost.
-                    iopub_timeout=START,
+                    iopub_timeout=kernels.START,
                     km=manager,
                     on_cell_execute=begin,
                 )
@@ -241,7 +241,7 @@ def execute(root: pathlib.Path, chapter: Chapter, parameters: Mapping, target: p
             if isinstance(error, PapermillExecutionError):
                 what = f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}"
             elif silent.is_set():
-                what = f"{place} waits, and its kernel has done nothing for {PATIENCE:.0f} s"
+                what = f"{place} waits, and its kernel has done nothing for {kernels.PATIENCE:.0f} s"
             else:
                 what = f"{place}: {str(error) or type(error).__name__}"
             if running.is_file():
@@ -424,7 +424,7 @@ def build_chapters(
             # Ctrl-C, or a fault of this program: no kernel outlives it.
             stop.set()
             while concurrent.futures.wait(running, timeout=0.5).not_done:
-                end(psutil.Process().children(recursive=True))
+                kernels.end(psutil.Process().children(recursive=True))
             raise
     waiting = [name for name in given if name not in done and any(need not in done for need in chapters[name].needs)]
     if waiting:
@@ -461,7 +461,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, parameters in given.items():
             input_files(root, chapters[name])
             check_parameters(chapters[name], {"profile": profile, **parameters})
-        failures = build_chapters(root, profile, chapters, given, options.jobs, free_memory())
+        failures = build_chapters(root, profile, chapters, given, options.jobs, kernels.free_memory())
     except BuildError as error:
         failures = [str(error)]
     except KeyboardInterrupt:

@@ -60,8 +60,11 @@ def has_sockets(folder: pathlib.Path) -> bool:
     return True
 
 
-def environment(folder: pathlib.Path) -> dict[str, str]:
-    """Variables of a kernel's process: the user's, but for those that would change what a chapter shows."""
+def environment(folder: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
+    """Variables of a kernel's process: the user's, but for those that would change what a chapter shows.
+
+    The library is that of ``root``, whichever is installed.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
     matplotlib = pathlib.Path(importlib.util.find_spec("matplotlib").origin).parent
     return {
@@ -70,18 +73,19 @@ def environment(folder: pathlib.Path) -> dict[str, str]:
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(folder),
         "MATPLOTLIBRC": str(matplotlib / "mpl-data" / "matplotlibrc"),
+        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
 
 
 @contextlib.contextmanager
-def kernel(folder: pathlib.Path, cwd: pathlib.Path) -> Iterator[AsyncKernelManager]:
-    """A running kernel of this interpreter with its sockets in ``folder`` (TCP where there cannot be any)."""
+def kernel(folder: pathlib.Path, root: pathlib.Path) -> Iterator[AsyncKernelManager]:
+    """A kernel of this interpreter that runs in ``root``, its sockets in ``folder`` (TCP where there can be none)."""
     address = {"transport": "ipc", "ip": str(folder / "k")} if has_sockets(folder) else {"transport": "tcp"}
     manager = AsyncKernelManager(kernel_name="python3", connection_file=str(folder / "kernel.json"), **address)
     # The kernel of this environment, whatever kernels of that name a user has.
     manager.kernel_spec.argv, manager.kernel_spec.env = make_ipkernel_cmd(), {}
-    run_sync(manager.start_kernel)(cwd=str(cwd), env=environment(folder))
+    run_sync(manager.start_kernel)(cwd=str(root), env=environment(folder, root))
     process = psutil.Process(manager.provisioner.process.pid)
     try:
         yield manager
