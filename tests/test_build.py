@@ -406,9 +406,9 @@ def test_a_kernel_that_dies_is_reported(repository, capsys):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A watch that looks every half second and waits for three."""
-    monkeypatch.setattr(kernels, "INTERVAL", 0.5)
-    monkeypatch.setattr(kernels, "PATIENCE", 3.0)
+    """A watch that looks four times a second and waits for two."""
+    monkeypatch.setattr(kernels, "INTERVAL", 0.25)
+    monkeypatch.setattr(kernels, "PATIENCE", 2.0)
 
 
 def test_a_kernel_that_falls_silent_is_ended_tried_once_more_and_named_with_its_cell(repository, capsys, impatient):
@@ -417,7 +417,7 @@ def test_a_kernel_that_falls_silent_is_ended_tried_once_more_and_named_with_its_
     assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 1
     captured = capsys.readouterr()
     what = (
-        "02_dataset: failed, cell [2] (open('tries', 'a').write('x')) waits, and its kernel has done nothing for 3 s "
+        "02_dataset: failed, cell [2] (open('tries', 'a').write('x')) waits, and its kernel has done nothing for 2 s "
         "(the notebook up to there is build/quick/notebooks/02_dataset.failed.ipynb)"
     )
     assert captured.out.splitlines()[1:] == [f"{what}; once more", "02_dataset: failed"]
@@ -434,7 +434,7 @@ def test_a_kernel_that_falls_silent_once_is_forgiven(repository, capsys, impatie
 
 
 def test_a_kernel_that_waits_for_a_process_that_computes_is_left_alone(repository, impatient):
-    child = "import time; end = time.monotonic() + 6\nwhile time.monotonic() < end: pass"
+    child = "import time; end = time.monotonic() + 4\nwhile time.monotonic() < end: pass"
     add_chapter(repository, "02_dataset", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])")
     assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
 
@@ -623,7 +623,9 @@ def at_once(repository, monkeypatch):
 
 
 def test_chapters_that_do_not_need_one_another_run_at_the_same_time(at_once, repository):
-    assert at_once("-j", "2") == [["11_training"], ["02_dataset", "11_training"], ["15_listening"]]
+    first, both, last = at_once("-j", "2")
+    assert first in (["02_dataset"], ["11_training"]) and both == ["02_dataset", "11_training"]
+    assert last == ["15_listening"]
     products = {
         path.stem: list(nbformat.read(path, as_version=4).metadata["ast_build"]["products"])
         for path in (repository / "build/quick/notebooks").iterdir()
