@@ -2,11 +2,12 @@
 
 import ast
 import collections
+import fnmatch
 import re
 
 import pytest
 
-from chapter_dependencies import plain_python
+from chapter_dependencies import plain_python, read_chapters
 
 CODE = "Code explained here."
 
@@ -154,6 +155,21 @@ def test_every_chapter_has_the_parts_of_a_chapter(chapters):
         assert 0 < text.find("\n## Summary\n") < text.find("```{exercise}"), f"{name}: no summary before the exercises"
         experiment = text[text.rfind("```{exercise}") : text.rfind("```{solution}")]
         assert re.search(r"\b[Rr]un\b|make chapter", experiment), f"{name}: the last exercise is not an experiment"
+
+
+def test_every_sound_is_the_product_of_one_chapter(root):
+    """Chapters run side by side: what each writes into the folder of sounds is known by its name."""
+    chapters, found = read_chapters(root), 0
+    for name, chapter in chapters.items():
+        for sound in re.findall(r'folder / "audio"(?:,| /) f?"(\w+)', "\n".join(chapter.code)):
+            found += 1
+            owners = [
+                other
+                for other, one in chapters.items()
+                if any(fnmatch.fnmatch(f"audio/{sound}_0", pattern) for pattern in one.products)
+            ]
+            assert owners == [name], sound
+    assert found > 10
 
 
 def test_every_source_is_in_the_bibliography_and_cited(root, chapters, pages):

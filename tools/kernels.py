@@ -26,7 +26,7 @@ from jupyter_core.utils import run_sync
 PREFIX = "ast-kernel-"  # of private folders
 PATIENCE = 45.0  # s without work after which a kernel is silent
 INTERVAL = 5.0  # s between two looks at it
-IDLE = 0.02  # processors that a waiting kernel may use: its heartbeat and its look-out for its parent take about 0.003
+IDLE = 0.01  # processors that a waiting kernel may use: its heartbeat and its look-out for its parent take under 0.001
 START = 300  # s in which a kernel must have started, on a busy machine as well
 
 
