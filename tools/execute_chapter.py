@@ -420,12 +420,11 @@ def build_chapters(
                     else:
                         done.add(name)
                         sorter.done(name)
-        except BaseException:
-            # Ctrl-C, or a fault of this program: no kernel outlives it.
+        finally:
+            # After Ctrl-C, or a fault of this program, no kernel outlives it.
             stop.set()
             while concurrent.futures.wait(running, timeout=0.5).not_done:
                 kernels.end(psutil.Process().children(recursive=True))
-            raise
     waiting = [name for name in given if name not in done and any(need not in done for need in chapters[name].needs)]
     if waiting:
         failures.append(f"not executed, since they need what failed: {', '.join(waiting)}")
@@ -473,8 +472,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # What ends a program politely ends its kernels, too.
+    # What ends a program politely ends its kernels, too; what nohup has it ignore stays ignored.
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
             signal.signal(getattr(signal, name), signal.default_int_handler)
     sys.exit(main())
