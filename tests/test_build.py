@@ -477,12 +477,14 @@ mystnb:
 ---
 import matplotlib.pyplot as plt
 {code}
-plt.show()
 ```
 """
 
 
-@pytest.mark.parametrize(("code", "missing"), [("plt.plot([1, 2])", 0), ("", 1)])
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [("plt.plot([1, 2])\nplt.show()", 0), ("plt.show()", 1), ("if steps > 5:\n    plt.show()", 0)],
+)
 def test_a_figure_that_is_promised_and_not_made_fails_its_chapter(repository, capsys, code, missing):
     path = repository / "notebooks" / "02_dataset.md"
     path.write_text(path.read_text() + "\n" + FIGURE.format(code=code))
