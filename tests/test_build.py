@@ -752,6 +752,14 @@ def test_the_site_is_built_once_and_again_after_a_change(site, capsys):
     assert build_site.main(["--root", str(site)]) == 1
 
 
+def test_two_builds_of_a_site_at_once_are_one(site):
+    words = [sys.executable, build_site.__file__, "--root", str(site)]
+    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(run.communicate(timeout=240)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert said.count("site: up to date") == 1 and said.count("The book is at ") == 2
+
+
 def test_a_listed_page_that_is_missing_is_named(site, capsys):
     (site / "build/quick/notebooks/02_dataset.ipynb").unlink()
     assert build_site.main(["--root", str(site)]) == 1
