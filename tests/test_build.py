@@ -557,6 +557,12 @@ def test_a_checkout_that_is_only_read_is_left_as_it_was(repository, short, tmp_p
         if locked:
             assert subprocess.run([*confined, f"{mount}touch {repository}/x"], capture_output=True).returncode != 0
             words = [*confined, mount + '"$@"', "sh", *words]
+            # Without another folder there is one line, and no traceback.
+            plain = [*confined, mount + '"$@"', "sh", *command(repository, "02_dataset")]
+            refused = subprocess.run(plain, cwd=repository, env=environment, capture_output=True, text=True)
+            line = f"02_dataset: {repository}/build/quick cannot be written to (Read-only file system)"
+            assert refused.returncode == 1 and refused.stderr.startswith(f"execute_chapter: {line}")
+            assert refused.stderr.count("\n") == 1
         subprocess.run(words, cwd=repository, env=environment, check=True)
         assert (elsewhere / "notebooks" / "02_dataset.ipynb").is_file()
         assert contents(repository) == before

@@ -216,12 +216,13 @@ def execute(root: pathlib.Path, chapter: Chapter, parameters: Mapping, target: p
     begun: list[str] = []  # what each cell that was begun starts with
 
     def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
-        begun.append(cell.source.strip().splitlines()[0])
+        begun.append(cell.source.strip().splitlines()[0][:80])
 
+    silent = threading.Event()
     with kernels.private_folder() as folder:
         running = folder / target.name
         try:
-            with kernels.kernel(folder, root) as manager, kernels.watched(manager) as silent:
+            with kernels.kernel(folder, root) as manager, kernels.watched(manager, silent):
                 papermill.execute_notebook(
                     source,
                     running,
@@ -281,11 +282,11 @@ def only_here(folder: pathlib.Path, name: str, stop: threading.Event) -> Iterato
     """Keep other executions of the same chapter in the same folder waiting until this one is done.
 
     Raises:
-        BuildError: when ``stop`` is set meanwhile.
+        BuildError: when ``stop`` is set meanwhile, or the folder cannot be written to.
     """
-    (folder / ".locks").mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".locks" / name)
     try:
+        (folder / ".locks").mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -293,6 +294,9 @@ def only_here(folder: pathlib.Path, name: str, stop: threading.Event) -> Iterato
             lock.acquire(cancel_check=stop.is_set)
     except filelock.Timeout as error:
         raise BuildError(f"{name}: stopped while it waited for another execution of it") from error
+    except OSError as error:
+        reason = f"{folder} cannot be written to ({error.strerror}); -p output FOLDER names another"
+        raise BuildError(f"{name}: {reason}") from error
     try:
         yield
     finally:

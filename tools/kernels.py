@@ -133,12 +133,12 @@ def processor_time(process: psutil.Process) -> tuple[float, bool]:
 
 
 @contextlib.contextmanager
-def watched(manager: AsyncKernelManager) -> Iterator[threading.Event]:
-    """End a kernel that does no work for :data:`PATIENCE` seconds; the event is set when that has happened.
+def watched(manager: AsyncKernelManager, silent: threading.Event) -> Iterator[None]:
+    """End a kernel that does no work for :data:`PATIENCE` seconds, and set ``silent``.
 
     Looks are counted, not seconds, so that a machine that slept has not made a kernel silent.
     """
-    silent, over = threading.Event(), threading.Event()
+    over = threading.Event()
     process = psutil.Process(manager.provisioner.process.pid)
 
     def watch() -> None:
@@ -156,7 +156,7 @@ def watched(manager: AsyncKernelManager) -> Iterator[threading.Event]:
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield silent
+        yield
     finally:
         over.set()
         thread.join()
