@@ -46,6 +46,7 @@ steps = 5
 output = ""
 rate = 0.5
 names = ["piano"]
+published_weights = True
 ```
 
 ```{{code-cell}} ipython3
@@ -220,6 +221,23 @@ def test_a_profile_given_as_a_parameter_is_the_profile(build, repository):
     assert not (repository / "build" / "quick").exists()
 
 
+def test_a_chapter_that_takes_the_published_weights_does_not_wait_for_the_trained_ones(build, repository):
+    path = repository / "notebooks" / "15_listening.md"
+    path.write_text(path.read_text().replace("  needs:", "  unless_published: [11_training]\n  needs:"))
+
+    def executed(*arguments):
+        return [line.split(":")[0] for line in build("15_listening", *arguments)[1]]
+
+    assert executed() == ["11_training", "15_listening"]  # there are none
+    (repository / "weights" / "full.safetensors").touch()
+    assert executed() == ["15_listening"]
+    assert executed("--profile", "smoke") == ["11_training", "15_listening"]
+    assert executed("-p", "published_weights", "false") == ["11_training", "15_listening"]
+    path.write_text(path.read_text().replace("published: [11_training]", "published: [02_dataset]"))
+    with pytest.raises(BuildError, match="'ast: unless_published' is 02_dataset; accepted are names that it needs"):
+        read_chapters(repository)
+
+
 def test_one_chapter_executes_with_those_it_needs(build):
     assert [line.split(":")[0] for line in build("15_listening")[1]] == ["11_training", "15_listening"]
 
@@ -227,7 +245,10 @@ def test_one_chapter_executes_with_those_it_needs(build):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["11_training", "-p", "step", "7"], "no parameter 'step', accepted are profile, steps, output, rate, names"),
+        (
+            ["11_training", "-p", "step", "7"],
+            "no parameter 'step', accepted are profile, steps, output, rate, names, published_weights",
+        ),
         (["11_training", "-p", "steps", "many"], "parameter steps is 'many' (str), accepted is int"),
         (["11_training", "-p", "steps", "1.5"], "parameter steps is 1.5 (float), accepted is int"),
         (["11_training", "-p", "steps", "true"], "parameter steps is True (bool), accepted is int"),
@@ -668,7 +689,7 @@ def test_the_length_of_a_chain_is_that_of_all_that_waits(repository):
     [
         ("seconds: soon", "'ast: seconds' is 'soon'; accepted is a number above 0"),
         ("gigabytes: 0", "'ast: gigabytes' is 0; accepted is a number above 0"),
-        ("product: []", "accepted are the keys needs, files, products, seconds, gigabytes"),
+        ("product: []", "accepted are the keys needs, unless_published, files, products, seconds, gigabytes"),
     ],
 )
 def test_a_wrong_number_or_key_in_a_header_is_named(repository, line, message):
@@ -690,7 +711,7 @@ def test_a_save_through_jupytext_keeps_every_header(root, tmp_path):
         notebook = nbformat.reads(nbformat.writes(chapter.notebook), as_version=4)
         jupytext.write(notebook, tmp_path / "notebooks" / f"{name}.md", fmt="md:myst")
     kept = read_chapters(tmp_path)
-    fields = ("needs", "files", "products", "seconds", "gigabytes", "code")
+    fields = ("needs", "unless_published", "files", "products", "seconds", "gigabytes", "code")
     for name, chapter in read_chapters(root).items():
         assert [getattr(kept[name], field) for field in fields] == [getattr(chapter, field) for field in fields]
 

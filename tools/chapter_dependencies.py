@@ -6,10 +6,11 @@ Its inputs are its code, the files of ``ast_lib`` that its code imports (directl
 
     ast:
       needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand
+      unless_published: []      # of these, those not read where the published weights are taken (never in smoke)
       files: [results/*.json]   # other files that it reads, as patterns from the root of the repository
       products: [audio/pair_*]  # what it alone writes into the output folder, besides results/NN_*
       seconds: 60               # of execution in the profile quick (default 30): long chains are begun first
-      gigabytes: 5              # of memory at its peak (default 1.5)
+      gigabytes: 5              # of memory at its peak (default 2)
 """
 
 import argparse
@@ -27,8 +28,9 @@ from nbformat import NotebookNode
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIBRARY = "ast_lib"
-LISTS = ("needs", "files", "products")
-NUMBERS = {"seconds": 30.0, "gigabytes": 1.5}
+PUBLISHED = "weights/full.safetensors"
+LISTS = ("needs", "unless_published", "files", "products")
+NUMBERS = {"seconds": 30.0, "gigabytes": 2.0}
 
 
 class BuildError(Exception):
@@ -43,6 +45,7 @@ class Chapter:
     path: pathlib.Path
     notebook: NotebookNode
     needs: tuple[str, ...]
+    unless_published: tuple[str, ...]
     files: tuple[str, ...]
     products: tuple[str, ...]
     seconds: float
@@ -83,12 +86,35 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
     if not chapters:
         raise BuildError(f"{root / 'notebooks'}: no chapter NN_name.md found")
     for chapter in chapters.values():
+        if not set(chapter.unless_published) <= set(chapter.needs):
+            where, names = chapter.path.relative_to(root), ", ".join(chapter.unless_published)
+            raise BuildError(f"{where}: 'ast: unless_published' is {names}; accepted are names that it needs")
         others = [name for name in chapters if name != chapter.name]
         for need in chapter.needs:
             if need not in others:
                 where = chapter.path.relative_to(root)
                 raise BuildError(f"{where}: needs {need!r}; accepted are the other chapters: {', '.join(others)}")
     return {name: chapters[name] for name in execution_order({c.name: c.needs for c in chapters.values()})}
+
+
+def with_published_weights(
+    root: pathlib.Path, profile: str, chapters: Mapping[str, Chapter], refusing: Sequence[str] = ()
+) -> dict[str, Chapter]:
+    """The chapters without the needs that the published weights replace.
+
+    All needs stay in the profile ``smoke``, where there are no such weights, and for the chapters that are ``refusing``
+    them (parameter ``published_weights`` false).
+    """
+    if profile == "smoke" or not (root / PUBLISHED).is_file():
+        return dict(chapters)
+    return {
+        name: chapter
+        if name in refusing
+        else dataclasses.replace(
+            chapter, needs=tuple(need for need in chapter.needs if need not in chapter.unless_published)
+        )
+        for name, chapter in chapters.items()
+    }
 
 
 def execution_order(needs: Mapping[str, Sequence[str]]) -> list[str]:

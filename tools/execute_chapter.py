@@ -39,7 +39,17 @@ from nbclient.exceptions import CellControlSignal
 from papermill.exceptions import PapermillExecutionError
 
 import kernels
-from chapter_dependencies import ROOT, BuildError, Chapter, code_digest, digest, file_digest, input_files, read_chapters
+from chapter_dependencies import (
+    ROOT,
+    BuildError,
+    Chapter,
+    code_digest,
+    digest,
+    file_digest,
+    input_files,
+    read_chapters,
+    with_published_weights,
+)
 
 RECORD = "ast_build"
 PRODUCTS = ("results", "weights", "audio")
@@ -459,7 +469,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise BuildError(f"jobs: found {options.jobs}, accepted are 1 and more")
         if options.parameters and len(options.chapters) != 1:
             raise BuildError(f"parameters are for one chapter, found {len(options.chapters)} named")
-        chapters = read_chapters(root)
+        refused = typed_value(dict(options.parameters).get("published_weights", "true"), True) is False
+        refusing = options.chapters if refused else ()
+        chapters = with_published_weights(root, profile, read_chapters(root), refusing)
         given = {name: {} for name in with_needs(chapters, options.chapters or chapters)}
         for name, value in options.parameters:
             chapter = chapters[options.chapters[0]]
