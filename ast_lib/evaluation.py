@@ -233,7 +233,7 @@ def one_shot(
 
     Args:
         model, name: as for :func:`outputs`.
-        voices: the held-out excerpts on each trained soundfont that is installed, the default one first.
+        voices: the held-out excerpts on each trained soundfont that plays, the default one first.
         unseen: the same excerpts on the soundfont left out: their audio is the truth.
         style_clips: clips of *other* pieces on the soundfont left out, used in turn.
         prototype: by task, the outputs with the class prototype where they are known already.

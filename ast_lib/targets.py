@@ -33,7 +33,7 @@ LSD = {"piano_to_violin": 8.5, "violin_to_piano": 6.5}  # dB
 class Material:
     """What the evaluation listens to.
 
-    ``voices``: the test excerpts on every soundfont that is installed, the default first, :data:`UNSEEN` last.
+    ``voices``: the test excerpts on every soundfont that plays, the default first, :data:`UNSEEN` last.
     ``power``: average spectra by instrument of training pieces, which the instruments do not share.
     ``styles``: clips of the validation pieces on :data:`UNSEEN`. ``lessons``: training pieces on every soundfont but
     the default, to train the listener. ``probes``: transposed excerpts of validation and test pieces on the default.
@@ -46,16 +46,18 @@ class Material:
     probes: list[PairedClip]
 
 
-def installed(soundfonts: Iterable[str]) -> list[str]:
-    """Those of the soundfonts that this machine has; the Debian packages of the others may be missing."""
-    found = []
-    for soundfont in soundfonts:
-        try:
-            soundfont_path(soundfont)
-        except AstError:
-            continue
-        found.append(soundfont)
-    return found
+def additional(soundfonts: Iterable[str]) -> list[str]:
+    """The soundfonts that a chapter asks for beside those that the project installs, each once and in their order.
+
+    Raises:
+        AstError: for a name that is not in :data:`ast_lib.synth.SOUNDFONTS`, and for one that is not installed.
+    """
+    names = list(dict.fromkeys(soundfonts))
+    for name in names:
+        if name not in SOUNDFONTS:
+            raise AstError(f"soundfonts: found {name!r}, accepted are {', '.join(SOUNDFONTS)}")
+        soundfont_path(name)
+    return names
 
 
 def spread(items: list, count: int | None) -> list:
@@ -65,22 +67,30 @@ def spread(items: list, count: int | None) -> list:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def material(config: Config, clips: int | None = None, excerpts: int = 2, cache: str | os.PathLike = CACHE) -> Material:
+def material(
+    config: Config,
+    clips: int | None = None,
+    excerpts: int = 2,
+    cache: str | os.PathLike = CACHE,
+    soundfonts: Iterable[str] = (),
+) -> Material:
     """Render what the evaluation of weights with this configuration needs.
 
     Args:
         clips: test clips of each direction, evenly spread over both kinds of piece; None takes all.
         excerpts: of each piece for the probes.
         cache: folder for parsed scores.
+        soundfonts: that play beside the default and :data:`UNSEEN`, see :func:`additional`. None plays because it
+            happens to be installed.
 
     Raises:
-        AstError: when the weights were trained on :data:`UNSEEN`, or the default soundfont is missing.
+        AstError: when the weights were trained on :data:`UNSEEN`, or a soundfont is unknown or missing.
     """
     data, instruments = config.data, config.instruments
     if UNSEEN in config.soundfonts:
         raise AstError(f"soundfonts: found {UNSEEN}, which is left out of training to be a voice never heard")
+    fonts = [*dict.fromkeys([config.soundfonts[0], *additional(soundfonts)]), UNSEEN]
     splits = build_splits(config, cache)
-    fonts = [*installed(dict.fromkeys([config.soundfonts[0], *SOUNDFONTS])), UNSEEN]
 
     def play(pieces, seconds, soundfont, seed=data.seed, transpose=False):
         return paired_clips(pieces, instruments, seconds, seed, shared_synth(soundfont), transpose)
@@ -109,11 +119,16 @@ def material(config: Config, clips: int | None = None, excerpts: int = 2, cache:
 
 
 def measure(
-    weights: str | os.PathLike | TransferModel, clips: int | None = None, cache: str | os.PathLike = CACHE
+    weights: str | os.PathLike | TransferModel,
+    clips: int | None = None,
+    cache: str | os.PathLike = CACHE,
+    soundfonts: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """All targets for weights on disk or a model, see :func:`judge`."""
+    """All targets for weights on disk or a model, see :func:`judge` and, for the arguments, :func:`material`."""
     model = weights if isinstance(weights, TransferModel) else checkpoint.load_weights(weights)
-    return judge(*experiments(model, "model", material(model.config, clips, cache=cache))[:2], "model")
+    return judge(
+        *experiments(model, "model", material(model.config, clips, cache=cache, soundfonts=soundfonts))[:2], "model"
+    )
 
 
 def experiments(

@@ -1,15 +1,26 @@
-"""The build: which chapters execute and why, parameters, failures, and the assembled site."""
+"""The build: which chapters execute and why, side by side, parameters, failures, kernels, and the assembled site."""
 
 import json
 import os
+import pathlib
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 
+import jupytext
 import nbformat
+import psutil
 import pytest
 
 import build_site
 import chapter_dependencies
 import execute_chapter
+import kernels
 from chapter_dependencies import BuildError, input_files, library_files, read_chapters
 from execute_chapter import check_parameters, typed_value
 
@@ -35,6 +46,7 @@ steps = 5
 output = ""
 rate = 0.5
 names = ["piano"]
+published_weights = True
 ```
 
 ```{{code-cell}} ipython3
@@ -43,7 +55,7 @@ names = ["piano"]
 """
 WRITE = """
 import pathlib
-folder = pathlib.Path("build") / profile / "results"
+folder = pathlib.Path(output or f"build/{{profile}}") / "results"
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "{name}.json").write_text(f"[{{steps}}]")
 print("steps", steps)
@@ -73,7 +85,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def build(repository, monkeypatch, capsys):
-    """Run the tool on the small book with a stand-in for papermill; the value is (exit code, stdout lines, stderr)."""
+    """Run the tool on the small book with a stand-in for papermill: (exit code, sorted lines of stdout, stderr)."""
 
     def run(root, chapter, parameters, target):
         results = target.parent.parent / "results"
@@ -92,7 +104,7 @@ def build(repository, monkeypatch, capsys):
         code = execute_chapter.main(["--root", str(repository), *arguments])
         captured = capsys.readouterr()
         lines = [line for line in captured.out.splitlines() if not line.endswith("done in 0 s")]
-        return code, lines, captured.err
+        return code, sorted(lines), captured.err
 
     return call
 
@@ -209,6 +221,23 @@ def test_a_profile_given_as_a_parameter_is_the_profile(build, repository):
     assert not (repository / "build" / "quick").exists()
 
 
+def test_a_chapter_that_takes_the_published_weights_does_not_wait_for_the_trained_ones(build, repository):
+    path = repository / "notebooks" / "15_listening.md"
+    path.write_text(path.read_text().replace("  needs:", "  unless_published: [11_training]\n  needs:"))
+
+    def executed(*arguments):
+        return [line.split(":")[0] for line in build("15_listening", *arguments)[1]]
+
+    assert executed() == ["11_training", "15_listening"]  # there are none
+    (repository / "weights" / "full.safetensors").touch()
+    assert executed() == ["15_listening"]
+    assert executed("--profile", "smoke") == ["11_training", "15_listening"]
+    assert executed("-p", "published_weights", "false") == ["11_training", "15_listening"]
+    path.write_text(path.read_text().replace("published: [11_training]", "published: [02_dataset]"))
+    with pytest.raises(BuildError, match="'ast: unless_published' is 02_dataset; accepted are names that it needs"):
+        read_chapters(repository)
+
+
 def test_one_chapter_executes_with_those_it_needs(build):
     assert [line.split(":")[0] for line in build("15_listening")[1]] == ["11_training", "15_listening"]
 
@@ -216,7 +245,10 @@ def test_one_chapter_executes_with_those_it_needs(build):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["11_training", "-p", "step", "7"], "no parameter 'step', accepted are profile, steps, output, rate, names"),
+        (
+            ["11_training", "-p", "step", "7"],
+            "no parameter 'step', accepted are profile, steps, output, rate, names, published_weights",
+        ),
         (["11_training", "-p", "steps", "many"], "parameter steps is 'many' (str), accepted is int"),
         (["11_training", "-p", "steps", "1.5"], "parameter steps is 1.5 (float), accepted is int"),
         (["11_training", "-p", "steps", "true"], "parameter steps is True (bool), accepted is int"),
@@ -269,10 +301,10 @@ def test_a_wrong_header_is_named(repository, needs, message):
 
 def test_a_chapter_is_executed_after_a_later_one_that_it_needs(build, repository):
     add_chapter(repository, "10_decoder", "", needs=["11_training"])
-    order = ["02_dataset", "11_training", "10_decoder", "15_listening"]
-    assert list(read_chapters(repository)) == order
-    assert [line.split(":")[0] for line in build()[1]] == order
-    assert [line.split(":")[0] for line in build("10_decoder")[1]] == ["11_training", "10_decoder"]
+    assert list(read_chapters(repository)) == ["02_dataset", "11_training", "10_decoder", "15_listening"]
+    assert [line.split(":")[0] for line in build("10_decoder")[1]] == ["10_decoder", "11_training"]
+    # Had 10 been examined before 11 ran, it would now run again.
+    assert build("10_decoder")[1] == ["10_decoder: up to date", "11_training: up to date"]
 
 
 def test_chapters_that_need_one_another_are_named(repository):
@@ -359,17 +391,30 @@ def test_a_failing_chapter_leaves_a_readable_notebook_and_no_output(repository, 
     assert execute_chapter.main(["--root", str(repository)]) == 1
     captured = capsys.readouterr()
     folder = repository / "build" / "quick" / "notebooks"
-    assert [path.name for path in folder.iterdir()] == ["02_dataset.failed.ipynb"]
-    assert "ValueError: no such bin" in captured.err and "02_dataset.failed.ipynb" in captured.err
-    # The chapters after it were not tried.
-    assert "11_training" not in captured.out
+    # The chapters that do not need it went on.
+    assert sorted(path.stem for path in folder.iterdir()) == ["02_dataset.failed", "11_training", "15_listening"]
+    assert captured.err == (
+        "execute_chapter: 02_dataset: failed, cell [2] raised ValueError: no such bin "
+        "(the notebook up to there is build/quick/notebooks/02_dataset.failed.ipynb)\n"
+    )
     outputs = nbformat.read(folder / "02_dataset.failed.ipynb", as_version=4).cells[-1].outputs
     assert [output.output_type for output in outputs] == ["stream", "error"]
     assert outputs[0].text == "so far\n"
     # Once mended, nothing of the failure is left.
     add_chapter(repository, "02_dataset", "")
     assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
-    assert [path.name for path in folder.iterdir()] == ["02_dataset.ipynb"]
+    assert sorted(path.stem for path in folder.iterdir()) == ["02_dataset", "11_training", "15_listening"]
+
+
+def test_what_needs_a_failing_chapter_is_named_and_not_executed(repository, capsys):
+    add_chapter(repository, "11_training", "raise ValueError('no such bin')")
+    add_chapter(repository, "16_last", "", needs=["15_listening"])
+    assert execute_chapter.main(["--root", str(repository)]) == 1
+    captured = capsys.readouterr()
+    assert "02_dataset: done" in captured.out and "15_listening" not in captured.out
+    lines = captured.err.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("execute_chapter: 11_training: failed, cell [2] raised ValueError")
+    assert lines[1] == "execute_chapter: not executed, since they need what failed: 15_listening, 16_last"
 
 
 def test_a_kernel_that_dies_is_reported(repository, capsys):
@@ -378,6 +423,297 @@ def test_a_kernel_that_dies_is_reported(repository, capsys):
     assert "02_dataset: failed" in capsys.readouterr().err
     folder = repository / "build" / "quick" / "notebooks"
     assert [path.name for path in folder.iterdir()] == ["02_dataset.failed.ipynb"]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A watch that looks four times a second and waits for two."""
+    monkeypatch.setattr(kernels, "INTERVAL", 0.25)
+    monkeypatch.setattr(kernels, "PATIENCE", 2.0)
+
+
+def test_a_kernel_that_falls_silent_is_ended_tried_once_more_and_named_with_its_cell(repository, capsys, impatient):
+    silent = "open('tries', 'a').write('x')\nimport threading\nthreading.Event().wait()"
+    add_chapter(repository, "02_dataset", silent)
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 1
+    captured = capsys.readouterr()
+    what = (
+        "02_dataset: failed, cell [2] (open('tries', 'a').write('x')) waits, and its kernel has done nothing for 2 s "
+        "(the notebook up to there is build/quick/notebooks/02_dataset.failed.ipynb)"
+    )
+    assert captured.out.splitlines()[1:] == [f"{what}; once more", "02_dataset: failed"]
+    assert captured.err == f"execute_chapter: {what}\n"
+    assert (repository / "tries").read_text() == "xx"
+
+
+def test_a_kernel_that_falls_silent_once_is_forgiven(repository, capsys, impatient):
+    once = "import pathlib, threading\nif not pathlib.Path('tried').exists():\n    pathlib.Path('tried').touch()\n"
+    add_chapter(repository, "02_dataset", once + "    threading.Event().wait()\n")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+    assert "; once more\n" in capsys.readouterr().out
+    assert [path.name for path in (repository / "build/quick/notebooks").iterdir()] == ["02_dataset.ipynb"]
+
+
+def test_a_kernel_that_waits_for_a_process_that_computes_is_left_alone(repository, impatient):
+    child = "import time; end = time.monotonic() + 4\nwhile time.monotonic() < end: pass"
+    add_chapter(repository, "02_dataset", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+
+
+def test_what_a_user_has_configured_does_not_reach_the_book(repository, monkeypatch, tmp_path):
+    """Start-up files, a backend without figures, a style, kernels of the same name, and more threads than one."""
+    home = tmp_path / "home"
+    for folder in (".ipython/profile_default/startup", ".config/matplotlib", ".local/share/jupyter/kernels/python3"):
+        (home / folder).mkdir(parents=True)
+    (home / ".ipython/profile_default/startup/00.py").write_text("print = None\n")
+    (home / ".config/matplotlib/matplotlibrc").write_text("figure.figsize: 1, 1\n")
+    (home / "start.py").write_text("print = None\n")
+    spec = {"argv": ["/bin/false"], "display_name": "x", "language": "python"}
+    (home / ".local/share/jupyter/kernels/python3/kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("IPYTHONDIR", str(home / ".ipython"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(home / "start.py"))
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("JUPYTER_PATH", str(home / ".local/share/jupyter"))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    code = "import os, matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n"
+    add_chapter(repository, "02_dataset", code + "print(plt.rcParams['figure.figsize'], os.environ['OMP_NUM_THREADS'])")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+    executed = nbformat.read(repository / "build/quick/notebooks/02_dataset.ipynb", as_version=4)
+    figure, text = executed.cells[-1].outputs
+    assert "image/png" in figure.data
+    assert text.text == "[6.4, 4.8] 1\nsteps 5\n"
+
+
+def test_threads_that_a_user_asked_for_stay(monkeypatch, tmp_path):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert kernels.environment(tmp_path, tmp_path)["OMP_NUM_THREADS"] == "3"
+
+
+FIGURE = """```{{code-cell}} ipython3
+---
+mystnb:
+  image:
+    alt: A line that rises from one to two.
+---
+import matplotlib.pyplot as plt
+{code}
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [("plt.plot([1, 2])\nplt.show()", 0), ("plt.show()", 1), ("if steps > 5:\n    plt.show()", 0)],
+)
+def test_a_figure_that_is_promised_and_not_made_fails_its_chapter(repository, capsys, code, missing):
+    path = repository / "notebooks" / "02_dataset.md"
+    path.write_text(path.read_text() + "\n" + FIGURE.format(code=code))
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == missing
+    line = "execute_chapter: 02_dataset: failed, a figure is missing: A line that rises from one to two.\n"
+    assert capsys.readouterr().err == line * missing
+
+
+def test_a_cell_to_be_skipped_is_not_executed(repository):
+    path = repository / "notebooks" / "02_dataset.md"
+    path.write_text(path.read_text() + "\n```{code-cell} ipython3\n:tags: [skip-execution]\n\n1 / 0\n```\n")
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+    executed = nbformat.read(repository / "build/quick/notebooks/02_dataset.ipynb", as_version=4)
+    assert (executed.cells[-1].source, executed.cells[-1].outputs) == ("1 / 0", [])
+
+
+def test_a_folder_without_sockets_is_served_by_tcp(repository, monkeypatch, tmp_path):
+    deep = tmp_path / ("x" * 100)  # no socket has a path of that length
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    assert not kernels.has_sockets(deep)
+    assert execute_chapter.main(["--root", str(repository), "02_dataset"]) == 0
+    assert list(deep.iterdir()) == []
+
+
+def command(root, *arguments):
+    return [sys.executable, execute_chapter.__file__, "--root", str(root), *arguments]
+
+
+@pytest.fixture
+def short():
+    """A temporary folder whose path is short enough for sockets, as the environment's TMPDIR."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield folder, os.environ | {"TMPDIR": folder}
+
+
+def test_two_executions_at_once_share_the_work(repository, short):
+    folder, environment = short
+    add_chapter(repository, "02_dataset", "open('tries', 'a').write('x')\nimport time\ntime.sleep(2)")
+    runs = [
+        subprocess.Popen(
+            command(repository, "-j", "2"), cwd=repository, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = "".join(run.communicate(timeout=120)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert (repository / "tries").read_text() == "x"
+    assert said.count("02_dataset: done") == said.count("02_dataset: up to date") == 1
+    names = sorted(path.name for path in (repository / "build/quick/notebooks").iterdir())
+    assert names == ["02_dataset.ipynb", "11_training.ipynb", "15_listening.ipynb"]
+    assert os.listdir(folder) == []
+    assert sorted(path.name for path in repository.iterdir() if "kernel" in path.name) == []
+
+
+def contents(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_checkout_that_is_only_read_is_left_as_it_was(repository, short, tmp_path_factory):
+    """A build elsewhere writes nothing into the checkout, and works where nothing can be written to it."""
+    _, environment = short
+    before = contents(repository)
+    mount = f"mount --bind {repository} {repository} && mount -o remount,ro,bind {repository} && "
+    confined = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    can = shutil.which("unshare") and subprocess.run([*confined, mount + "true"], capture_output=True).returncode == 0
+    for locked in (False, True) if can else (False,):
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        words = command(repository, "02_dataset", "-p", "output", str(elsewhere))
+        if locked:
+            assert subprocess.run([*confined, f"{mount}touch {repository}/x"], capture_output=True).returncode != 0
+            words = [*confined, mount + '"$@"', "sh", *words]
+            # Without another folder there is one line, and no traceback.
+            plain = [*confined, mount + '"$@"', "sh", *command(repository, "02_dataset")]
+            refused = subprocess.run(plain, cwd=repository, env=environment, capture_output=True, text=True)
+            line = f"02_dataset: {repository}/build/quick cannot be written to (Read-only file system)"
+            assert refused.returncode == 1 and refused.stderr.startswith(f"execute_chapter: {line}")
+            assert refused.stderr.count("\n") == 1
+        subprocess.run(words, cwd=repository, env=environment, check=True)
+        assert (elsewhere / "notebooks" / "02_dataset.ipynb").is_file()
+        assert contents(repository) == before
+
+
+def started(path, seconds=60):
+    """The process that a chapter has written to a file."""
+    end = time.monotonic() + seconds
+    while not (path.is_file() and path.read_text()):
+        assert time.monotonic() < end, f"{path} was not written"
+        time.sleep(0.1)
+    return psutil.Process(int(path.read_text()))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_is_interrupted_leaves_no_kernel_and_no_folder(repository, short, how):
+    folder, environment = short
+    add_chapter(repository, "02_dataset", "import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
+    words = command(repository, "02_dataset")
+    run = subprocess.Popen(words, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    process = started(repository / "pid")
+    run.send_signal(how)
+    errors = run.communicate(timeout=60)[1]
+    psutil.wait_procs([process], timeout=30)
+    assert not process.is_running()
+    if how == signal.SIGKILL:
+        (left,) = pathlib.Path(folder).iterdir()
+        os.utime(left, (0, 0))
+        add_chapter(repository, "02_dataset", "")
+        subprocess.run(words, cwd=repository, env=environment, check=True)
+    else:
+        assert run.returncode == 130
+        assert errors.splitlines()[-1] == "execute_chapter: interrupted, its kernels are ended"
+    assert os.listdir(folder) == []
+
+
+def test_the_folder_of_an_execution_at_work_is_not_removed(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with kernels.private_folder() as mine:
+        os.utime(mine, (0, 0))
+        with kernels.private_folder():
+            assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def at_once(repository, monkeypatch):
+    """Stand-in for papermill that notes which chapters were at work together; each takes a moment."""
+    lock, working, together = threading.Lock(), set(), []
+
+    def run(root, chapter, parameters, target):
+        with lock:
+            working.add(chapter.name)
+            together.append(sorted(working))
+        time.sleep(0.5)
+        (target.parent.parent / "results").mkdir(parents=True, exist_ok=True)
+        (target.parent.parent / "results" / f"{chapter.name}.json").write_text("[]")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with lock:
+            working.remove(chapter.name)
+        return nbformat.from_dict(chapter.notebook)
+
+    monkeypatch.setattr(execute_chapter, "run", run)
+    monkeypatch.setattr(kernels, "free_memory", lambda: 8.0)
+    return lambda *arguments: (execute_chapter.main(["--root", str(repository), *arguments]), together)[1]
+
+
+def test_chapters_that_do_not_need_one_another_run_at_the_same_time(at_once, repository):
+    first, both, last = at_once("-j", "2")
+    assert first in (["02_dataset"], ["11_training"]) and both == ["02_dataset", "11_training"]
+    assert last == ["15_listening"]
+    products = {
+        path.stem: list(nbformat.read(path, as_version=4).metadata["ast_build"]["products"])
+        for path in (repository / "build/quick/notebooks").iterdir()
+    }
+    assert products == {name: [f"results/{name}.json"] for name in ("02_dataset", "11_training", "15_listening")}
+
+
+def test_one_job_runs_one_chapter_at_a_time_the_longest_chain_first(at_once):
+    assert at_once("-j", "1")[0] == ["11_training"]
+    assert all(len(names) == 1 for names in at_once("-j", "1"))
+
+
+def test_chapters_for_which_there_is_no_memory_wait(at_once, repository):
+    path = repository / "notebooks" / "02_dataset.md"
+    path.write_text(path.read_text().replace("  needs: []", "  needs: []\n  gigabytes: 7.5"))
+    assert all(len(names) == 1 for names in at_once("-j", "2"))
+
+
+def test_the_length_of_a_chain_is_that_of_all_that_waits(repository):
+    path = repository / "notebooks" / "15_listening.md"
+    path.write_text(path.read_text().replace("  needs:", "  seconds: 100\n  needs:"))
+    chapters = read_chapters(repository)
+    assert execute_chapter.chain_lengths(chapters, chapters) == {
+        "02_dataset": 30.0,
+        "11_training": 130.0,
+        "15_listening": 100.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seconds: soon", "'ast: seconds' is 'soon'; accepted is a number above 0"),
+        ("gigabytes: 0", "'ast: gigabytes' is 0; accepted is a number above 0"),
+        ("product: []", "accepted are the keys needs, unless_published, files, products, seconds, gigabytes"),
+    ],
+)
+def test_a_wrong_number_or_key_in_a_header_is_named(repository, line, message):
+    path = repository / "notebooks" / "02_dataset.md"
+    path.write_text(path.read_text().replace("  needs: []", f"  needs: []\n  {line}"))
+    with pytest.raises(BuildError, match=re.escape(message)):
+        read_chapters(repository)
+
+
+def test_jobs_are_checked(repository, capsys):
+    assert execute_chapter.main(["--root", str(repository), "-j", "0"]) == 1
+    assert capsys.readouterr().err == "execute_chapter: jobs: found 0, accepted are 1 and more\n"
+
+
+def test_a_save_through_jupytext_keeps_every_header(root, tmp_path):
+    """As Jupyter does it: the chapter becomes a notebook, and the notebook becomes the chapter again."""
+    (tmp_path / "notebooks").mkdir()
+    for name, chapter in read_chapters(root).items():
+        notebook = nbformat.reads(nbformat.writes(chapter.notebook), as_version=4)
+        jupytext.write(notebook, tmp_path / "notebooks" / f"{name}.md", fmt="md:myst")
+    kept = read_chapters(tmp_path)
+    fields = ("needs", "unless_published", "files", "products", "seconds", "gigabytes", "code")
+    for name, chapter in read_chapters(root).items():
+        assert [getattr(kept[name], field) for field in fields] == [getattr(chapter, field) for field in fields]
 
 
 TOC = """format: jb-book
@@ -441,6 +777,14 @@ def test_the_site_is_built_once_and_again_after_a_change(site, capsys):
     assert "vaswani" in (html / "book" / "intro.html").read_text().lower()
     # The same warning stops the next build as well.
     assert build_site.main(["--root", str(site)]) == 1
+
+
+def test_two_builds_of_a_site_at_once_are_one(site):
+    words = [sys.executable, build_site.__file__, "--root", str(site)]
+    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = "".join(run.communicate(timeout=240)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert said.count("site: up to date") == 1 and said.count("The book is at ") == 2
 
 
 def test_a_listed_page_that_is_missing_is_named(site, capsys):

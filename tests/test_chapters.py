@@ -2,11 +2,12 @@
 
 import ast
 import collections
+import fnmatch
 import re
 
 import pytest
 
-from chapter_dependencies import plain_python
+from chapter_dependencies import plain_python, read_chapters
 
 CODE = "Code explained here."
 
@@ -156,6 +157,21 @@ def test_every_chapter_has_the_parts_of_a_chapter(chapters):
         assert re.search(r"\b[Rr]un\b|make chapter", experiment), f"{name}: the last exercise is not an experiment"
 
 
+def test_every_sound_is_the_product_of_one_chapter(root):
+    """Chapters run side by side: what each writes into the folder of sounds is known by its name."""
+    chapters, found = read_chapters(root), 0
+    for name, chapter in chapters.items():
+        for sound in re.findall(r'folder / "audio"(?:,| /) f?"(\w+)', "\n".join(chapter.code)):
+            found += 1
+            owners = [
+                other
+                for other, one in chapters.items()
+                if any(fnmatch.fnmatch(f"audio/{sound}_0", pattern) for pattern in one.products)
+            ]
+            assert owners == [name], sound
+    assert found > 10
+
+
 def test_every_source_is_in_the_bibliography_and_cited(root, chapters, pages):
     keys = re.findall(r"^@\w+\{([^,]+),", (root / "book" / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
     text = "\n".join([*chapters.values(), *pages])
@@ -186,13 +202,13 @@ def test_the_published_table_stands_once(root, chapters, pages):
 
 
 def test_widgets_are_live_in_jupyter_and_true_on_the_page(chapters):
-    """A cell that makes a widget shows nothing on the page; the cell before it draws the widget's first state."""
+    """A cell that makes a widget is not executed in a build; the cell before it draws the widget's first state."""
     found = 0
     for name, text in chapters.items():
         cells = re.findall(r"```{code-cell} ipython3\n(.*?)```", text, flags=re.DOTALL)
         for before, cell in zip(cells, cells[1:], strict=False):
             for function in re.findall(r"ipywidgets\.interact\((\w+)", cell):
                 found += 1
-                assert ":tags: [remove-output]" in cell, name
+                assert ":tags: [skip-execution]" in cell, name
                 assert f"\n{function}()\n" in before and "    alt: " in before, name
     assert found

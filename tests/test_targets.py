@@ -1,13 +1,15 @@
 """The table of targets: what is asked, from which clips, and whether a known measurement reaches it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from models import made_dataset, tiny, untrained
 
-from ast_lib import targets
+from ast_lib import synth, targets
 from ast_lib.errors import AstError
-from ast_lib.targets import UNSEEN, experiments, installed, judge, material, spread
+from ast_lib.targets import UNSEEN, additional, experiments, judge, material, spread
 
 CONFIG = tiny("data.test_pieces=4", "data.validation_pieces=2", "data.test_seconds=1.5")
 
@@ -16,7 +18,6 @@ CONFIG = tiny("data.test_pieces=4", "data.validation_pieces=2", "data.test_secon
 def given():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "build_splits", lambda config, cache: made_dataset(config).splits)
-        patch.setattr(targets, "SOUNDFONTS", {})  # those of Debian, which are large and may be missing
         yield material(CONFIG, excerpts=2)
 
 
@@ -25,8 +26,30 @@ def test_items_are_spread_evenly_and_in_order():
     assert spread(list(range(3)), 5) == spread(list(range(3)), None) == [0, 1, 2]
 
 
-def test_soundfonts_that_are_missing_are_left_out():
-    assert installed(["TimGM6mb", "nowhere.sf2", UNSEEN]) == ["TimGM6mb", UNSEEN]
+def test_no_soundfont_plays_because_it_is_installed(given):
+    assert list(given.voices) == ["TimGM6mb", UNSEEN]
+    assert list(given.lessons) == [UNSEEN]
+
+
+def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))
+    with pytest.raises(AstError, match="soundfonts: found 'Fluid', accepted are FluidR3_GM, MuseScore_General"):
+        additional(["Fluid"])
+    missing = f"soundfont: FluidR3_GM.sf2 is in none of {tmp_path}; install Debian's fluid-soundfont-gm"
+    with pytest.raises(AstError, match=re.escape(missing)):
+        material(CONFIG, soundfonts=["FluidR3_GM"])
+    (tmp_path / "FluidR3_GM.sf2").touch()
+    assert additional(["FluidR3_GM", "FluidR3_GM"]) == ["FluidR3_GM"]
+
+
+def test_a_soundfont_that_is_asked_for_plays_and_teaches(monkeypatch, tmp_path):
+    """Here the default soundfont under another name."""
+    (tmp_path / "FluidR3_GM.sf2").symlink_to(synth.soundfont_path("TimGM6mb"))
+    monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(targets, "build_splits", lambda config, cache: made_dataset(config).splits)
+    given = material(CONFIG, clips=2, excerpts=1, soundfonts=["FluidR3_GM"])
+    assert list(given.voices) == ["TimGM6mb", "FluidR3_GM", UNSEEN]
+    assert list(given.lessons) == ["FluidR3_GM", UNSEEN]
 
 
 def test_every_soundfont_plays_the_same_notes_and_the_last_is_the_one_left_out(given):

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 
+import filelock
 import yaml
 
 from chapter_dependencies import ROOT, BuildError, file_digest
@@ -75,6 +76,15 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
             raise BuildError(f"_toc.yml: there is no page {page}.md")
 
 
+def changes(built: pathlib.Path, digests: dict[str, str]) -> list[str] | None:
+    """Names of files that differ from those of the last successful build, None where there was none."""
+    stamp = built / "site.json"
+    if not (built / "html" / "index.html").is_file() or not stamp.is_file():
+        return None
+    last = json.loads(stamp.read_text(encoding="utf-8"))
+    return sorted(name for name in {*digests, *last} if digests.get(name) != last.get(name))
+
+
 def build(root: pathlib.Path, profile: str) -> pathlib.Path:
     """Bring the site of a profile up to date and return the path of its first page.
 
@@ -82,15 +92,22 @@ def build(root: pathlib.Path, profile: str) -> pathlib.Path:
         BuildError: when a page is missing or Jupyter Book ends with an error or a warning.
     """
     built = root / "build" / profile
+    built.mkdir(parents=True, exist_ok=True)
+    # Another build of the same site is waited for, and may have done the work.
+    with filelock.FileLock(built / ".site.lock"):
+        return build_alone(root, built)
+
+
+def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
+    """:func:`build` where nobody else builds the same site."""
     html, stamp, work = built / "html", built / "site.json", built / ".jupyter-book"
     index = html / "index.html"
     digests = site_digests(root, built)
-    if index.is_file() and stamp.is_file():
-        last = json.loads(stamp.read_text(encoding="utf-8"))
-        changed = sorted(name for name in {*digests, *last} if digests.get(name) != last.get(name))
-        if not changed:
-            print("site: up to date")
-            return index
+    changed = changes(built, digests)
+    if changed == []:
+        print("site: up to date")
+        return index
+    if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         print(f"site: built again, because {', '.join(changed[:3])}{more} changed", flush=True)
     assemble(root, built, built / "site")

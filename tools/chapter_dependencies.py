@@ -6,7 +6,11 @@ Its inputs are its code, the files of ``ast_lib`` that its code imports (directl
 
     ast:
       needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand
+      unless_published: []      # of these, those not read where the published weights are taken (never in smoke)
       files: [results/*.json]   # other files that it reads, as patterns from the root of the repository
+      products: [audio/pair_*]  # what it alone writes into the output folder, besides results/NN_*
+      seconds: 60               # of execution in the profile quick (default 30): long chains are begun first
+      gigabytes: 5              # of memory at its peak (default 2)
 """
 
 import argparse
@@ -24,6 +28,9 @@ from nbformat import NotebookNode
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIBRARY = "ast_lib"
+PUBLISHED = "weights/full.safetensors"
+LISTS = ("needs", "unless_published", "files", "products")
+NUMBERS = {"seconds": 30.0, "gigabytes": 2.0}
 
 
 class BuildError(Exception):
@@ -32,13 +39,17 @@ class BuildError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Chapter:
-    """One chapter as written: ``needs`` are names of other chapters, ``files`` patterns of other files it reads."""
+    """One chapter as written; the fields from ``needs`` on are those of its header."""
 
     name: str
     path: pathlib.Path
     notebook: NotebookNode
     needs: tuple[str, ...]
+    unless_published: tuple[str, ...]
     files: tuple[str, ...]
+    products: tuple[str, ...]
+    seconds: float
+    gigabytes: float
 
     @property
     def code(self) -> list[str]:
@@ -57,23 +68,53 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
         notebook = jupytext.read(path)
         header = notebook.metadata.get("ast", {})
         where = path.relative_to(root)
-        if not isinstance(header, dict) or not set(header) <= {"needs", "files"}:
-            raise BuildError(f"{where}: in the header, 'ast' is {header!r}; accepted are the keys needs and files")
+        accepted = (*LISTS, *NUMBERS)
+        if not isinstance(header, dict) or not set(header) <= set(accepted):
+            raise BuildError(
+                f"{where}: in the header, 'ast' is {header!r}; accepted are the keys {', '.join(accepted)}"
+            )
         for key, value in header.items():
-            if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+            if key in NUMBERS:
+                if not isinstance(value, int | float) or not value > 0:
+                    raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a number above 0")
+            elif not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
                 raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a list of names")
-        chapters[path.stem] = Chapter(
-            path.stem, path, notebook, tuple(header.get("needs", [])), tuple(header.get("files", []))
-        )
+        lists = {key: tuple(header.get(key, ())) for key in LISTS}
+        lists["products"] += (f"results/{path.stem[:2]}_*",)
+        numbers = {key: float(header.get(key, default)) for key, default in NUMBERS.items()}
+        chapters[path.stem] = Chapter(path.stem, path, notebook, **lists, **numbers)
     if not chapters:
         raise BuildError(f"{root / 'notebooks'}: no chapter NN_name.md found")
     for chapter in chapters.values():
+        if not set(chapter.unless_published) <= set(chapter.needs):
+            where, names = chapter.path.relative_to(root), ", ".join(chapter.unless_published)
+            raise BuildError(f"{where}: 'ast: unless_published' is {names}; accepted are names that it needs")
         others = [name for name in chapters if name != chapter.name]
         for need in chapter.needs:
             if need not in others:
                 where = chapter.path.relative_to(root)
                 raise BuildError(f"{where}: needs {need!r}; accepted are the other chapters: {', '.join(others)}")
     return {name: chapters[name] for name in execution_order({c.name: c.needs for c in chapters.values()})}
+
+
+def with_published_weights(
+    root: pathlib.Path, profile: str, chapters: Mapping[str, Chapter], refusing: Sequence[str] = ()
+) -> dict[str, Chapter]:
+    """The chapters without the needs that the published weights replace.
+
+    All needs stay in the profile ``smoke``, where there are no such weights, and for the chapters that are ``refusing``
+    them (parameter ``published_weights`` false).
+    """
+    if profile == "smoke" or not (root / PUBLISHED).is_file():
+        return dict(chapters)
+    return {
+        name: chapter
+        if name in refusing
+        else dataclasses.replace(
+            chapter, needs=tuple(need for need in chapter.needs if need not in chapter.unless_published)
+        )
+        for name, chapter in chapters.items()
+    }
 
 
 def execution_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
@@ -108,9 +149,10 @@ def file_digest(path: pathlib.Path) -> str:
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Digest of what executes in a notebook: the code cells and which of them holds the parameters, not the prose."""
+    """Digest of what executes in a notebook: its code, which cell holds the parameters, and which are skipped."""
+    deciding = {"parameters", "skip-execution"}
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return digest(json.dumps([[c.source, "parameters" in c.metadata.get("tags", [])] for c in cells]).encode())
+    return digest(json.dumps([[c.source, sorted(deciding & {*c.metadata.get("tags", [])})] for c in cells]).encode())
 
 
 def plain_python(cell: str) -> str:

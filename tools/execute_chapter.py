@@ -1,36 +1,63 @@
-"""Execute the chapters whose inputs changed, in order, and say why each one runs.
+"""Execute the chapters whose inputs changed, side by side, and say why each one runs.
 
-``python tools/execute_chapter.py [CHAPTER ...] [--profile quick] [-p NAME VALUE]...`` runs in the root of the
+``python tools/execute_chapter.py [CHAPTER ...] [--profile quick] [-j JOBS] [-p NAME VALUE]...`` runs in the root of the
 repository and writes ``build/<profile>/notebooks/NN_name.ipynb``. An executed notebook carries a record (metadata key
 ``ast_build``) of its inputs, parameters and products as digests of their content, so that a fresh checkout or a touched
 file executes nothing. A chapter runs again when its code, a file of :mod:`chapter_dependencies`, a parameter, or a
 product of an earlier run (anything it wrote under ``build/<profile>/`` in ``results``, ``weights`` or ``audio``) is not
 what the record says, or when a chapter that it needs ran again. Where only its prose changed, the outputs are kept and
 the prose is renewed. A variant run with ``-p output FOLDER`` keeps to FOLDER and leaves ``build/<profile>`` alone.
+
+Chapters that do not need one another run at the same time, each in a kernel of its own (:mod:`kernels`), as many as
+there are processors and memory for, those first on which most time waits. When one fails, the others that do not need
+it go on.
 """
 
 import argparse
 import ast
+import concurrent.futures
+import contextlib
+import fnmatch
+import graphlib
 import os
 import pathlib
 import re
+import shutil
+import signal
 import sys
-import tempfile
+import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import filelock
+import joblib
 import nbformat
 import papermill
-import traitlets.config
-from nbclient.exceptions import CellControlSignal, DeadKernelError
+import psutil
+from nbclient.exceptions import CellControlSignal
 from papermill.exceptions import PapermillExecutionError
 
-from chapter_dependencies import ROOT, BuildError, Chapter, code_digest, digest, file_digest, input_files, read_chapters
+import kernels
+from chapter_dependencies import (
+    ROOT,
+    BuildError,
+    Chapter,
+    code_digest,
+    digest,
+    file_digest,
+    input_files,
+    read_chapters,
+    with_published_weights,
+)
 
 RECORD = "ast_build"
 PRODUCTS = ("results", "weights", "audio")
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+class SilentKernelError(BuildError):
+    """A kernel that did nothing while a cell waited for it."""
 
 
 def default_parameters(chapter: Chapter) -> dict[str, object]:
@@ -162,99 +189,191 @@ def renewed(executed: nbformat.NotebookNode, source: nbformat.NotebookNode) -> n
 
 def write_notebook(notebook: nbformat.NotebookNode, path: pathlib.Path) -> None:
     """Write under a temporary name, then put in place."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     nbformat.write(notebook, temporary)
     os.replace(temporary, path)
 
 
+def say(line: str) -> None:
+    """Print a line in one piece, whichever chapters run at the same time."""
+    print(f"{line}\n", end="", flush=True)
+
+
 def run(root: pathlib.Path, chapter: Chapter, parameters: Mapping, target: pathlib.Path) -> nbformat.NotebookNode:
-    """Execute a chapter with papermill, from the root of the repository.
+    """Execute a chapter in a kernel of its own; once more where the kernel falls silent.
 
     Raises:
         BuildError: when a cell fails; the notebook up to there is then ``NN_name.failed.ipynb`` beside ``target``.
     """
-    source, running = (
-        target.with_name(f".{target.stem}.source.ipynb"),
-        target.with_name(f".{target.stem}.running.ipynb"),
-    )
-    failed = target.with_name(f"{target.stem}.failed.ipynb")
-    notebook = nbformat.from_dict(chapter.notebook)
-    notebook.metadata["kernelspec"] = KERNEL
-    target.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, source)
-    # A kernel of the same name in the user's home must not be preferred to this environment's.
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     try:
-        # The kernel is reached through sockets in a private folder (a short path: they may have 107 bytes), not TCP.
-        with tempfile.TemporaryDirectory(prefix="ast") as sockets:
-            os.environ["JUPYTER_RUNTIME_DIR"] = sockets
-            papermill.execute_notebook(
-                source,
-                running,
-                dict(parameters),
-                kernel_name="python3",
-                cwd=root,
-                progress_bar=sys.stderr.isatty(),
-                config=traitlets.config.Config({"KernelManager": {"transport": "ipc"}}),
-            )
-        return nbformat.read(running, as_version=4)
-    except (PapermillExecutionError, CellControlSignal, DeadKernelError) as error:
-        os.replace(running, failed)
-        if isinstance(error, PapermillExecutionError):
-            what = f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}"
-        else:
-            what = str(error) or type(error).__name__
-        where = os.path.relpath(failed, root)
-        raise BuildError(f"{chapter.name}: failed, {what} (the notebook up to there is {where})") from error
-    finally:
-        source.unlink(missing_ok=True)
-        running.unlink(missing_ok=True)
+        return execute(root, chapter, parameters, target)
+    except SilentKernelError as error:
+        say(f"{error}; once more")
+        return execute(root, chapter, parameters, target)
 
 
-def build_chapter(root: pathlib.Path, profile: str, chapter: Chapter, given: Mapping[str, object]) -> bool:
-    """Bring one chapter's executed notebook up to date; True when it had to be executed.
+def execute(root: pathlib.Path, chapter: Chapter, parameters: Mapping, target: pathlib.Path) -> nbformat.NotebookNode:
+    """Execute a chapter with papermill, from the root of the repository.
 
     Raises:
-        BuildError: for a wrong parameter or a failing cell.
+        SilentKernelError: when the kernel does nothing while a cell waits for it.
+        BuildError: when a cell fails.
     """
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = nbformat.from_dict(chapter.notebook)
+    source.metadata["kernelspec"] = KERNEL
+    begun: list[str] = []  # what each cell that was begun starts with
+
+    def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        begun.append(cell.source.strip().splitlines()[0][:80])
+
+    silent = threading.Event()
+    with kernels.private_folder() as folder:
+        running = folder / target.name
+        try:
+            with kernels.kernel(folder, root) as manager, kernels.watched(manager, silent):
+                papermill.execute_notebook(
+                    source,
+                    running,
+                    dict(parameters),
+                    kernel_name="python3",
+                    progress_bar=False,
+                    start_timeout=kernels.START,
+                    # Outputs that come late on a busy machine are waited for; by default after 4 s they are lost.
+                    iopub_timeout=kernels.START,
+                    km=manager,
+                    on_cell_execute=begin,
+                )
+            return nbformat.read(running, as_version=4)
+        # RuntimeError is what nbclient raises where a kernel ends (DeadKernelError) or does not start.
+        except (PapermillExecutionError, CellControlSignal, RuntimeError) as error:
+            place = f"cell [{len(begun)}] ({begun[-1]})" if begun else "its kernel"
+            if isinstance(error, PapermillExecutionError):
+                what = f"cell [{error.exec_count}] raised {error.ename}: {error.evalue}"
+            elif silent.is_set():
+                what = f"{place} waits, and its kernel has done nothing for {kernels.PATIENCE:.0f} s"
+            else:
+                what = f"{place}: {str(error) or type(error).__name__}"
+            if running.is_file():
+                shutil.copyfile(running, failed)
+                what += f" (the notebook up to there is {os.path.relpath(failed, root)})"
+            kind = SilentKernelError if silent.is_set() else BuildError
+            raise kind(f"{chapter.name}: failed, {what}") from error
+
+
+def missing_figures(notebook: nbformat.NotebookNode) -> list[str]:
+    """Text alternatives of the figures that a notebook promises and does not hold.
+
+    A cell that ends in ``plt.show()`` promises one; where that stands inside a condition, it may be none.
+    """
+    missing = []
+    for cell in notebook.cells:
+        alternative = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+        kinds = {kind for output in cell.get("outputs", []) for kind in output.get("data", {})}
+        promised = alternative and re.search(r"^plt\.show\(\)", cell.source, flags=re.MULTILINE)
+        if promised and not any(kind.startswith("image/") for kind in kinds):
+            missing.append(alternative)
+    return missing
+
+
+def state(
+    root: pathlib.Path, profile: str, chapter: Chapter, folder: pathlib.Path, parameters: Mapping
+) -> tuple[nbformat.NotebookNode | None, dict, dict, list[str]]:
+    """A chapter's executed notebook, its record, the digests of its inputs, and the reasons to run it."""
+    executed, record = read_executed(executed_path(folder, chapter.name))
+    inputs = input_digests(root, profile, chapter)
+    products = product_digests(folder, record.get("products", {}))
+    return executed, record, inputs, reasons(record, inputs, parameters, products)
+
+
+@contextlib.contextmanager
+def only_here(folder: pathlib.Path, name: str, stop: threading.Event) -> Iterator[None]:
+    """Keep other executions of the same chapter in the same folder waiting until this one is done.
+
+    Raises:
+        BuildError: when ``stop`` is set meanwhile, or the folder cannot be written to.
+    """
+    lock = filelock.FileLock(folder / ".locks" / name)
+    try:
+        (folder / ".locks").mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            say(f"{name}: waits, because another execution of it is at work in {folder}")
+            lock.acquire(cancel_check=stop.is_set)
+    except filelock.Timeout as error:
+        raise BuildError(f"{name}: stopped while it waited for another execution of it") from error
+    except OSError as error:
+        reason = f"{folder} cannot be written to ({error.strerror}); -p output FOLDER names another"
+        raise BuildError(f"{name}: {reason}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def build_chapter(
+    root: pathlib.Path,
+    profile: str,
+    chapters: Mapping[str, Chapter],
+    name: str,
+    given: Mapping[str, object],
+    stop: threading.Event,
+) -> None:
+    """Bring the executed notebook of chapter ``name`` up to date.
+
+    Raises:
+        BuildError: for a wrong parameter, a failing cell, a figure that is missing, or when ``stop`` is set.
+    """
+    chapter = chapters[name]
+    others = [pattern for other in chapters.values() if other is not chapter for pattern in other.products]
     folder = output_folder(root, profile, given)
     target = executed_path(folder, chapter.name)
     parameters = check_parameters(chapter, {"profile": profile, **given})
-    executed, record = read_executed(target)
-    inputs = input_digests(root, profile, chapter)
     text = digest(chapter.path.read_bytes())
-    why = reasons(record, inputs, parameters, product_digests(folder, record.get("products", {})))
-    if not why:
-        # A failure before its cause was taken back.
-        target.with_name(f"{target.stem}.failed.ipynb").unlink(missing_ok=True)
-        if record["text"] != text:
+    failed = target.with_name(f"{target.stem}.failed.ipynb")
+    _, record, _, why = state(root, profile, chapter, folder, parameters)
+    # Nothing is written, no lock either, where nothing is to be done: the folder may be read-only.
+    if not why and record["text"] == text and not failed.is_file():
+        say(f"{chapter.name}: up to date")
+        return
+    with only_here(folder, chapter.name, stop):
+        executed, record, inputs, why = state(root, profile, chapter, folder, parameters)
+        if why:
+            more = f" and {len(why) - 3} more" if len(why) > 3 else ""
+            say(f"{chapter.name}: runs, because {', '.join(why[:3])}{more}")
+            before, start = product_times(folder), time.monotonic()
+            notebook = run(root, chapter, parameters, target)
+            seconds = time.monotonic() - start
+            missing = missing_figures(notebook)
+            if missing:
+                write_notebook(notebook, failed)
+                raise BuildError(f"{chapter.name}: failed, a figure is missing: {missing[0]}")
+            after = product_times(folder)
+            # Chapters that run at the same time write into the same folders.
+            changed = {file for file in after if after[file] != before.get(file)}
+            made = {file for file in changed if not any(fnmatch.fnmatch(file, pattern) for pattern in others)}
+            # papermill's own entry names temporary files of this machine.
+            notebook.metadata.pop("papermill", None)
+            notebook.metadata[RECORD] = {
+                "inputs": inputs,
+                "parameters": parameters,
+                "products": product_digests(folder, sorted(made | (set(record.get("products", {})) & set(after)))),
+                "text": text,
+                "run": uuid.uuid4().hex,
+                "seconds": round(seconds, 1),
+            }
+            write_notebook(notebook, target)
+            say(f"{chapter.name}: done in {seconds:.0f} s")
+        elif record["text"] != text:
             executed.metadata[RECORD]["text"] = text
             write_notebook(renewed(executed, chapter.notebook), target)
-            print(f"{chapter.name}: its prose is renewed, the rest is up to date", flush=True)
+            say(f"{chapter.name}: its prose is renewed, the rest is up to date")
         else:
-            print(f"{chapter.name}: up to date", flush=True)
-        return False
-    more = f" and {len(why) - 3} more" if len(why) > 3 else ""
-    print(f"{chapter.name}: runs, because {', '.join(why[:3])}{more}", flush=True)
-    before, start = product_times(folder), time.monotonic()
-    notebook = run(root, chapter, parameters, target)
-    seconds = time.monotonic() - start
-    after = product_times(folder)
-    made = {name for name in after if after[name] != before.get(name)} | (set(record.get("products", {})) & set(after))
-    # papermill's own entry names temporary files of this machine.
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata[RECORD] = {
-        "inputs": inputs,
-        "parameters": parameters,
-        "products": product_digests(folder, sorted(made)),
-        "text": text,
-        "run": uuid.uuid4().hex,
-        "seconds": round(seconds, 1),
-    }
-    write_notebook(notebook, target)
-    target.with_name(f"{target.stem}.failed.ipynb").unlink(missing_ok=True)
-    print(f"{chapter.name}: done in {seconds:.0f} s", flush=True)
-    return True
+            say(f"{chapter.name}: up to date")
+        # A failure before its cause was mended, or taken back.
+        failed.unlink(missing_ok=True)
 
 
 def with_needs(chapters: Mapping[str, Chapter], names: Iterable[str]) -> list[str]:
@@ -269,6 +388,67 @@ def with_needs(chapters: Mapping[str, Chapter], names: Iterable[str]) -> list[st
     return [name for name in chapters if name in wanted]
 
 
+def chain_lengths(chapters: Mapping[str, Chapter], names: Iterable[str]) -> dict[str, float]:
+    """Seconds from the start of each chapter to the end of the longest chain of chapters that wait for it."""
+    lengths: dict[str, float] = {}
+    for name in reversed(list(names)):  # chapters stand after what they need
+        after = [lengths[other] for other in lengths if name in chapters[other].needs]
+        lengths[name] = chapters[name].seconds + max(after, default=0.0)
+    return lengths
+
+
+def build_chapters(
+    root: pathlib.Path,
+    profile: str,
+    chapters: Mapping[str, Chapter],
+    given: Mapping[str, Mapping[str, object]],
+    jobs: int,
+    gigabytes: float,
+) -> list[str]:
+    """Bring the chapters of ``given`` (parameters by name) up to date, up to ``jobs`` at once; returns what failed.
+
+    Args:
+        gigabytes: memory that the chapters at work together may need; one alone is always tried.
+    """
+    lengths = chain_lengths(chapters, given)
+    sorter = graphlib.TopologicalSorter({name: chapters[name].needs for name in given})
+    sorter.prepare()
+    stop, failures, done = threading.Event(), [], set()
+    ready: list[str] = []
+    running: dict[concurrent.futures.Future, str] = {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        try:
+            while True:
+                ready = sorted([*ready, *sorter.get_ready()], key=lengths.get, reverse=True)
+                for name in list(ready):
+                    needed = sum(chapters[other].gigabytes for other in [*running.values(), name])
+                    if len(running) < jobs and (not running or needed <= gigabytes):
+                        ready.remove(name)
+                        future = pool.submit(build_chapter, root, profile, chapters, name, given[name], stop)
+                        running[future] = name
+                if not running:
+                    break
+                for future in concurrent.futures.wait(running, return_when="FIRST_COMPLETED").done:
+                    name = running.pop(future)
+                    try:
+                        future.result()
+                    except BuildError as error:
+                        failures.append(str(error))
+                        say(f"{name}: failed")
+                    else:
+                        done.add(name)
+                        sorter.done(name)
+        finally:
+            # After Ctrl-C, or a fault of this program, no kernel outlives it.
+            stop.set()
+            while concurrent.futures.wait(running, timeout=0.5).not_done:
+                kernels.end(psutil.Process().children(recursive=True))
+    waiting = [name for name in given if name not in done and any(need not in done for need in chapters[name].needs)]
+    if waiting:
+        failures.append(f"not executed, since they need what failed: {', '.join(waiting)}")
+    return failures
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Execute the chapters whose inputs changed.")
     parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 11_training (default: all)")
@@ -276,6 +456,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters"
     )
+    parser.add_argument("-j", "--jobs", type=int, default=joblib.cpu_count(), help="chapters at once (processors)")
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="root of the repository")
     options = parser.parse_args(arguments)
     root = options.root.resolve()
@@ -284,9 +465,13 @@ def main(arguments: list[str] | None = None) -> int:
         profile = dict(options.parameters).get("profile", options.profile)
         if not re.fullmatch(r"[a-z0-9_-]+", profile):
             raise BuildError(f"profile: found {profile!r}, accepted are lower-case names such as quick")
+        if options.jobs < 1:
+            raise BuildError(f"jobs: found {options.jobs}, accepted are 1 and more")
         if options.parameters and len(options.chapters) != 1:
             raise BuildError(f"parameters are for one chapter, found {len(options.chapters)} named")
-        chapters = read_chapters(root)
+        refused = typed_value(dict(options.parameters).get("published_weights", "true"), True) is False
+        refusing = options.chapters if refused else ()
+        chapters = with_published_weights(root, profile, read_chapters(root), refusing)
         given = {name: {} for name in with_needs(chapters, options.chapters or chapters)}
         for name, value in options.parameters:
             chapter = chapters[options.chapters[0]]
@@ -295,13 +480,20 @@ def main(arguments: list[str] | None = None) -> int:
         for name, parameters in given.items():
             input_files(root, chapters[name])
             check_parameters(chapters[name], {"profile": profile, **parameters})
-        for name, parameters in given.items():
-            build_chapter(root, profile, chapters[name], parameters)
+        failures = build_chapters(root, profile, chapters, given, options.jobs, kernels.free_memory())
     except BuildError as error:
-        print(f"execute_chapter: {error}", file=sys.stderr)
-        return 1
-    return 0
+        failures = [str(error)]
+    except KeyboardInterrupt:
+        print("execute_chapter: interrupted, its kernels are ended", file=sys.stderr)
+        return 130
+    for failure in failures:
+        print(f"execute_chapter: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
+    # What ends a program politely ends its kernels, too; what nohup has it ignore stays ignored.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     sys.exit(main())
