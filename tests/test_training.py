@@ -155,7 +155,9 @@ def test_a_killed_run_is_resumed_from_its_last_state(dataset, whole_run, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "state.pt", "tensorboard"]
     run = trainer(dataset)
     average = run.fit(tmp_path, progress=False)
-    assert run.frame().drop(columns=["seconds", "waited"]).equals(whole_run[0].frame().drop(columns=["seconds", "waited"]))
+    assert (
+        run.frame().drop(columns=["seconds", "waited"]).equals(whole_run[0].frame().drop(columns=["seconds", "waited"]))
+    )
     assert not differs(whole_run[1], average)
 
 
@@ -191,7 +193,10 @@ def test_a_resumed_run_keeps_its_plateaus_and_its_turns(dataset, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         first.fit(tmp_path, progress=False)
     average = second.fit(tmp_path, progress=False)
-    found, wanted = second.frame().drop(columns=["seconds", "waited"]), whole.frame().drop(columns=["seconds", "waited"])
+    found, wanted = (
+        second.frame().drop(columns=["seconds", "waited"]),
+        whole.frame().drop(columns=["seconds", "waited"]),
+    )
     assert found.equals(wanted) and not differs(weights(expected), average)
     for step in range(8):  # halved at the validations after steps 1, 3 and 5
         rate = CONFIG.training.learning_rate * learning_rate_factor(step, 8, 2, 0.03)
