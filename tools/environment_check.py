@@ -1,5 +1,5 @@
-"""Whether ``pyproject.toml``, ``requirements.lock`` and ``environment.yml`` describe the same environment, and whether it
-can be installed on every Python that is promised: ``python tools/environment_check.py``.
+"""Whether ``pyproject.toml``, ``requirements.lock`` and ``environment.yml`` describe the same environment, and whether
+every Python that is promised can install it: ``python tools/environment_check.py``.
 
 Nothing is asked over the network: what a pinned package wants is read from the metadata of the installed one.
 """
@@ -138,7 +138,7 @@ Lookup = Callable[[str], importlib.metadata.PackageMetadata | None]
 
 
 def uninstallable(pyproject: str, lock: str, lookup: Lookup = metadata) -> list[str]:
-    """Every pin that some promised Python refuses, and every package needed somewhere that has no pin; one sentence each.
+    """Every pin that some promised Python refuses, and every package that has no pin where it is needed; a sentence each.
 
     Args:
         pyproject, lock: texts of the files.
