@@ -138,7 +138,7 @@ Lookup = Callable[[str], importlib.metadata.PackageMetadata | None]
 
 
 def uninstallable(pyproject: str, lock: str, lookup: Lookup = metadata) -> list[str]:
-    """Every pin that some promised Python refuses, and every package that has no pin where it is needed; a sentence each.
+    """Every pin that some promised Python refuses, and every package that has no pin where it is needed.
 
     Args:
         pyproject, lock: texts of the files.
