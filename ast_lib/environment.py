@@ -4,9 +4,9 @@ Importing :mod:`ast_lib` calls :func:`prepare`, and with it the command, the tra
 
 **One thread.** The networks are small and their operations short. Two OpenMP threads wait for each other after each of
 them, and they spin while they wait. On two cores that nobody else uses, the second thread saves 17 % of the time of a
-transfer of 10 s and 1 % of a training step's. Beside two endless loops a transfer in two threads takes 1.8 times as long
-as in one, and a training step 13 times, since each thread spins for a partner that has no core. With threads that sleep
-while they wait (``OMP_WAIT_POLICY=PASSIVE``) the loops cost no more than with one, but alone a transfer takes twice as
+10 s transfer and 1 % of a training step's. Beside two endless loops a transfer takes 1.8 times as long in two threads
+as in one, a training step 13 times, since each thread spins for a partner that has no core. Threads that sleep while
+they wait (``OMP_WAIT_POLICY=PASSIVE``) are not slower than one beside the loops, but alone a transfer takes twice as
 long. ``python -m benchmarks threads`` measures all of it again. In one thread a busy machine costs its share of the
 cores and no more. ``OMP_NUM_THREADS``, where it is set, decides instead.
 """

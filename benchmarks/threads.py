@@ -1,9 +1,9 @@
 """Computing threads of a process: what a second one gains on an idle machine, and what it costs on a busy one.
 
-Of ``quick``: a transfer of 10 s, and five training steps; each in a process of its own, alone and beside as many endless
-loops as there are cores. Two threads wait for each other after every small operation: by spinning, as the OpenMP of
-PyTorch does unless told otherwise, or asleep (``OMP_WAIT_POLICY=PASSIVE``). Target: one thread beside the loops takes
-at most 3 times what it takes alone, for it has half a core.
+Of ``quick``: a transfer of 10 s, and five training steps; each in a process of its own, alone and beside as many
+endless loops as there are cores. Two threads wait for each other after every small operation: by spinning, as the
+OpenMP of PyTorch does unless told otherwise, or asleep (``OMP_WAIT_POLICY=PASSIVE``). Target: one thread beside the
+loops takes at most 3 times what it takes alone, for it has half a core.
 """
 
 import contextlib
