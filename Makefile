@@ -25,7 +25,7 @@ help:
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
 	@echo 'make student                     the chapters without solutions, for a class, in build/student'
-	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 20 minutes)'
+	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 25 minutes)'
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
 	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'

@@ -3,12 +3,18 @@
 Importing :mod:`ast_lib` calls :func:`prepare`, and with it the command, the trainer, the tests and the chapters.
 
 **One thread.** The networks are small and their operations short. Two OpenMP threads wait for each other after each of
-them, and they spin while they wait. On two cores that nobody else uses, the second thread saves 17 % of the time of a
-10 s transfer and 1 % of a training step's. Beside two endless loops a transfer takes 1.8 times as long in two threads
-as in one, a training step 13 times, since each thread spins for a partner that has no core. Threads that sleep while
-they wait (``OMP_WAIT_POLICY=PASSIVE``) are not slower than one beside the loops, but alone a transfer takes twice as
-long. ``python -m benchmarks threads`` measures all of it again. In one thread a busy machine costs its share of the
-cores and no more. ``OMP_NUM_THREADS``, where it is set, decides instead.
+them, and they spin while they wait, in vain when the partner has no core. Seconds on two cores, alone and beside two
+endless loops::
+
+    threads                       alone: one   two   two asleep   beside loops: one   two   two asleep
+    transfer of 10 s, full               1.0   1.0          3.1                 2.1   115          1.6
+    transfer of 10 s, quick              1.3   1.0          2.6                 2.9   5.2          1.6
+    three training steps, quick          2.4   2.4          2.7                 4.4    57          4.3
+    tests/test_decoder.py                3.6   4.3                              7.8    66
+
+Threads that sleep while they wait (``OMP_WAIT_POLICY=PASSIVE``) cost as little as one beside the loops, but up to three
+times as much alone. In one thread a busy machine costs its share of the cores and no more: ``python -m benchmarks
+threads`` measures it again. ``OMP_NUM_THREADS``, where it is set, decides instead.
 """
 
 import atexit

@@ -1,6 +1,6 @@
 """Computing threads of a process: what a second one gains on an idle machine, and what it costs on a busy one.
 
-Of ``quick``: a transfer of 10 s, and five training steps; each in a process of its own, alone and beside as many
+Of ``quick``: a transfer of 10 s, and two training steps; each in a process of its own, alone and beside as many
 endless loops as there are cores. Two threads wait for each other after every small operation: by spinning, as the
 OpenMP of PyTorch does unless told otherwise, or asleep (``OMP_WAIT_POLICY=PASSIVE``). Target: one thread beside the
 loops takes at most 3 times what it takes alone, for it has half a core.
@@ -75,8 +75,9 @@ def took(task: str, profile: str, amount: float, setting: str) -> float:
     return float(done.stdout)
 
 
-def measure(repeats: int, profile: str = "quick", amounts: tuple[float, ...] = (10, 5)) -> list[Record]:
-    """Ratios of times; ``amounts`` of the two tasks in seconds of audio and in steps."""
+def measure(repeats: int, profile: str = "quick", amounts: tuple[float, ...] = (10, 2)) -> list[Record]:
+    """Ratios of times; ``amounts`` of the two tasks in seconds of audio and in steps. Three turns do: they are long."""
+    repeats = min(repeats, 3)
     loops = len(os.sched_getaffinity(0))
     records = []
     for task, amount in zip(TASKS, amounts, strict=True):
