@@ -5,18 +5,19 @@ PROFILE ?= quick
 PORT ?= 8000
 
 # An active conda environment (other than base) is used as it is, else .venv is made. `make PYTHON=...` uses that
-# interpreter and installs nothing.
+# interpreter and installs nothing into it. Paths are quoted, since they may have spaces, and scripts are run by name of
+# their interpreter, since an unpacked archive may have lost the right to run them.
 ifeq ($(origin PYTHON),command line)
-ENVIRONMENT :=
-else ifneq ($(and $(CONDA_PREFIX),$(filter-out base,$(CONDA_DEFAULT_ENV))),)
-PYTHON := $(CONDA_PREFIX)/bin/python
-ENVIRONMENT := $(CONDA_PREFIX)/.ast-companion-installed
+INSTALL := @:
 else
-PYTHON := .venv/bin/python
-ENVIRONMENT := .venv/.ast-companion-installed
+PYTHON := $(if $(and $(CONDA_PREFIX),$(filter-out base,$(CONDA_DEFAULT_ENV))),$(CONDA_PREFIX)/bin/python,.venv/bin/python)
+INSTALL := @bash tools/environment.sh "$(PYTHON)"
 endif
 
-.PHONY: help book test lint format chapter student bench publish serve clean environment fluidsynth
+# The scripts in tools/ import one another from their own folder.
+unexport PYTHONSAFEPATH
+
+.PHONY: help book test lint format chapter student bench publish serve clean environment packages
 .DELETE_ON_ERROR:
 
 help:
@@ -24,54 +25,51 @@ help:
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
 	@echo 'make student                     the chapters without solutions, for a class, in build/student'
-	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 20 minutes)'
+	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 25 minutes)'
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
 	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'
 	@echo 'make clean                       remove everything that was built (not the environment)'
 
-book: fluidsynth
-	$(PYTHON) tools/execute_chapter.py --profile $(PROFILE)
-	$(PYTHON) tools/build_site.py --profile $(PROFILE)
+book: packages
+	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE)
+	"$(PYTHON)" tools/build_site.py --profile $(PROFILE)
 
-test: fluidsynth
-	$(PYTHON) -m pytest $(ARGS)
+test: environment
+	@bash tools/system_packages.sh "$(PYTHON)" test
+	"$(PYTHON)" -m pytest $(ARGS)
 
 lint: environment
-	$(PYTHON) -m ruff check
-	$(PYTHON) -m ruff format --check
+	"$(PYTHON)" -m ruff check
+	"$(PYTHON)" -m ruff format --check
+	"$(PYTHON)" tools/environment_check.py
 
 format: environment
-	$(PYTHON) -m ruff check --fix
-	$(PYTHON) -m ruff format
+	"$(PYTHON)" -m ruff check --fix
+	"$(PYTHON)" -m ruff format
 
-chapter: fluidsynth
-	$(PYTHON) tools/execute_chapter.py --profile $(PROFILE) $(PARAMS) $(CHAPTER)
+chapter: packages
+	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE) $(PARAMS) $(CHAPTER)
 
 student: environment
-	$(PYTHON) tools/student_notebooks.py $(CHAPTER)
+	"$(PYTHON)" tools/student_notebooks.py $(CHAPTER)
 
-bench: fluidsynth
-	$(PYTHON) -m benchmarks $(ARGS)
+bench: packages
+	"$(PYTHON)" -m benchmarks $(ARGS)
 
 publish: environment
 	@mkdir -p results
 	cp build/$(PROFILE)/results/*.json results/
-	$(PYTHON) tools/readme_figures.py
+	"$(PYTHON)" tools/readme_figures.py
 
 serve: environment
-	$(PYTHON) -m http.server --bind 127.0.0.1 --directory build/$(PROFILE)/html $(PORT)
+	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory build/$(PROFILE)/html $(PORT)
 
 clean:
 	rm -rf build
 
-environment: $(ENVIRONMENT)
+environment:
+	$(INSTALL)
 
-fluidsynth: environment
-	@tools/fluidsynth.sh $(PYTHON)
-
-$(ENVIRONMENT): pyproject.toml requirements.lock
-	tools/environment.sh $(PYTHON)
-	@echo 'Installing what pyproject.toml lists, at the versions of requirements.lock (about 5 GB on Linux, a few minutes)'
-	$(PYTHON) -m pip install -q -c requirements.lock -e '.[book,test]'
-	@touch $@
+packages: environment
+	@bash tools/system_packages.sh "$(PYTHON)"

@@ -3,5 +3,10 @@
 Read in the order in which the data flows: :mod:`scores`, :mod:`synth`, :mod:`clips`, :mod:`data`,
 :mod:`representation`,
 :mod:`encoders`, :mod:`losses`, :mod:`discriminator`, :mod:`decoder`, :mod:`model`, :mod:`curriculum`, :mod:`augment`,
-:mod:`training`, :mod:`transfer`, :mod:`metrics`, :mod:`evaluation`, :mod:`display`; :mod:`config` names every choice.
+:mod:`training`, :mod:`transfer`, :mod:`metrics`, :mod:`evaluation`, :mod:`display`; :mod:`config` names every choice,
+:mod:`environment` prepares the process.
 """
+
+from ast_lib.environment import prepare
+
+prepare()

@@ -36,25 +36,21 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
         device, processes: that trained them.
 
     Returns:
-        JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository),
-        ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``, ``profile``,
-        ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest by name.
+        JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository of
+        its own), ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``,
+        ``profile``, ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest by
+        name.
 
     Raises:
         AstError: when a soundfont or the manifest is missing.
     """
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
     paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
     if config.data.manifest:
         paths = [pathlib.Path(config.data.manifest)]
         if not paths[0].is_file():
             raise AstError(f"data.manifest: no file at {paths[0]}")
     return {
-        "commit": commit,
+        "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
@@ -68,6 +64,21 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
         "training_seconds": round(seconds),
         "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
     }
+
+
+def _commit() -> str:
+    # Where the source was unpacked inside another project's repository, git would name that one's commit.
+    try:
+        if not os.path.samefile(_git("rev-parse", "--show-toplevel"), ROOT):
+            return "unknown"
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def save_weights(

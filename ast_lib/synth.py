@@ -12,16 +12,13 @@ import importlib.util
 import io
 import os
 import pathlib
+import sys
 import threading
 
 import numpy as np
 
 from ast_lib.errors import AstError
 from ast_lib.scores import Notes
-
-# pretty_midi imports pyfluidsynth, which prints where it found its library when the variable CI is set.
-with contextlib.redirect_stdout(io.StringIO()):
-    import pretty_midi
 
 SAMPLE_RATE = 22050
 BLOCK = 64  # samples that FluidSynth computes at once
@@ -33,6 +30,9 @@ SOUNDFONTS = {
     "FluidR3_GM": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
     "MuseScore_General": ("MuseScore_General.sf3", "musescore-general-soundfont"),
 }
+WANTED = (
+    "wanted is that of pyfluidsynth: run 'pip uninstall fluidsynth', then 'pip install --force-reinstall pyfluidsynth'"
+)
 SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
 
 
@@ -74,6 +74,8 @@ def program_of(instrument: str | int) -> int:
         return 0  # General MIDI calls it "Acoustic Grand Piano"
     if name.isdecimal() and int(name) <= 127:
         return int(name)
+    with _importing_fluidsynth():
+        import pretty_midi
     try:
         return pretty_midi.instrument_name_to_program(name)
     except ValueError as error:
@@ -83,15 +85,30 @@ def program_of(instrument: str | int) -> int:
         ) from error
 
 
-def _library():
+@contextlib.contextmanager
+def _importing_fluidsynth():
+    # pretty_midi imports pyfluidsynth, which, the first time, prints where its library is when the variable CI is set.
+    loaded = "fluidsynth" in sys.modules
     try:
-        import fluidsynth
+        with contextlib.nullcontext() if loaded else contextlib.redirect_stdout(io.StringIO()):
+            yield
     except ImportError as error:
         raise AstError(
             "FluidSynth: the system library was not found; install it with "
             "'apt-get install libfluidsynth3' (Debian, Ubuntu), 'brew install fluidsynth' (macOS) "
             "or 'conda install -c conda-forge fluidsynth'"
         ) from error
+    except (OSError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise AstError(f"FluidSynth: the module fluidsynth fails with '{reason}'; {WANTED}") from error
+
+
+def _library():
+    with _importing_fluidsynth():
+        import fluidsynth
+    # Another package of the same name has neither.
+    if not (hasattr(fluidsynth, "Synth") and hasattr(fluidsynth, "cfunc")):
+        raise AstError(f"FluidSynth: {fluidsynth.__file__} is another module of that name; {WANTED}")
     return fluidsynth
 
 

