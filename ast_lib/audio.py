@@ -14,8 +14,8 @@ import soxr
 
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
-from ast_lib.synth import SAMPLE_RATE
 
+SAMPLE_RATE = 22050  # Hz, of the project's data; a model names its own
 SILENCE = 1e-4  # RMS below which a file counts as silent: -80 dB below full scale
 BLOCK = 65536  # samples handed to an encoder at a time
 PEAK = 0.99  # of full scale: what a file that would clip is scaled down to

@@ -20,7 +20,6 @@ from ast_lib import config as configuration
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.model import TransferModel
-from ast_lib.synth import soundfont_path
 
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
@@ -43,6 +42,8 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
     Raises:
         AstError: when a soundfont or the manifest is missing.
     """
+    from ast_lib.synth import soundfont_path  # here, since to load weights takes no synthesiser
+
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ast_lib import metrics, results
 from ast_lib.baselines import envelope_transfer
-from ast_lib.clips import RMS, PairedClip
+from ast_lib.clips import PairedClip
 from ast_lib.config import Config
 from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
+from ast_lib.levels import RMS
 from ast_lib.model import TransferModel
 from ast_lib.one_shot import clip_styles
 from ast_lib.representation import refine_phase

@@ -8,13 +8,16 @@ another player plays a clip in training (``training.another_voice``), that playe
 in one code would be one blurred clock.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ast_lib.model import TransferModel
-from ast_lib.scores import Notes
-from ast_lib.synth import BLOCK, Synth
+
+if TYPE_CHECKING:
+    from ast_lib.synth import Synth
 
 BELOW = 15.0  # dB below a note's loudest, where it begins to be heard: Vos and Rasch found 6 to 15, see chapter 10
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
@@ -42,8 +45,12 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float 
     return float(np.argmax(power >= power.max() * 10 ** (-below / 10))) / sample_rate - start
 
 
-def voice_latency(synth: Synth, instrument: str, below: float = BELOW) -> float:
+def voice_latency(synth: "Synth", instrument: str, below: float = BELOW) -> float:
     """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
+    # Imported here: to transfer a file takes no synthesiser.
+    from ast_lib.scores import Notes
+    from ast_lib.synth import BLOCK
+
     one = np.ones(1)
     return float(
         np.median(

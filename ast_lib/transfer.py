@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ast_lib import audio, checkpoint
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
+from ast_lib.levels import normalise_rms
 from ast_lib.model import TransferModel
 from ast_lib.one_shot import clip_style
 from ast_lib.representation import refine_phase

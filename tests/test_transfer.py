@@ -11,8 +11,8 @@ from models import noise, tiny, tone, untrained
 from ast_lib import checkpoint
 from ast_lib.audio import load
 from ast_lib.checkpoint import save_weights
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.one_shot import clip_style
 from ast_lib.transfer import class_style, synthesise, transfer, transfer_batch, transfer_file
 
