@@ -51,7 +51,7 @@ def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None
     if deviation == 0:
         return code
     if noise is None:
-        drawn = torch.cat(list(same_noise(*code.shape[1:], stays)), dim=1)
+        drawn = torch.cat(list(same_noise(code.shape[1], code.shape[2], stays)), dim=1)
     else:
         drawn = torch.randn(code.shape, generator=noise)
         if stays:
@@ -363,6 +363,6 @@ class TransferModel(nn.Module):
         drawn = prediction.context.float()
         if self.output == "stft_complex":
             drawn = drawn.unflatten(2, (2, -1))
-        return (
-            self.denormalise(drawn, self.output, prediction.voices) if self.config.representation.denormalise else drawn
-        )
+        if self.config.representation.denormalise:
+            drawn = self.denormalise(drawn, self.output, prediction.voices)
+        return drawn

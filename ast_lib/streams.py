@@ -1,6 +1,6 @@
 """Streams: sound of any length that comes in blocks, and the overlapping windows that are cut from it.
 
-Chapter: ``notebooks/15_listening.md``. Each step of a transfer reads windows of what the step before it writes, and sees
+Chapter: ``notebooks/15_listening.md``. Each step of a transfer reads windows of what the step before it writes. It sees
 as much of the neighbouring windows as it needs: the result is that of the whole sound at once, but no step ever holds
 the whole.
 """

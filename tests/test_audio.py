@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from ast_lib import audio
 from ast_lib.errors import AstError
@@ -118,6 +119,56 @@ def test_real_violin_recordings(name, message):
     assert power[hertz < 150].sum() < 0.05 * power[(hertz > 180) & (hertz < 3000)].sum()
 
 
+# --- block by block
+
+
+def test_blocks_are_the_whole(tmp_path):
+    signal = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * 48000 + 17, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", signal, 48000, subtype="FLOAT")
+    with audio.open_sound(tmp_path / "a.wav") as sound:
+        assert (sound.rate, sound.samples) == (48000, len(signal)) and sound.seconds == pytest.approx(
+            len(signal) / 48000
+        )
+        mono = signal.mean(axis=1) - signal.mean()
+        assert sound.rms == pytest.approx(np.sqrt(np.mean(mono**2)), rel=1e-5)
+        for size in (1000, 44100, 10**6):
+            blocks = list(sound.blocks(RATE, size))
+            assert {len(block) for block in blocks[:-1]} <= {size} and 0 < len(blocks[-1]) <= size
+            assert all(block.dtype == np.float32 for block in blocks)
+            assert np.array_equal(np.concatenate(blocks), audio.load(tmp_path / "a.wav"))
+        assert np.concatenate(list(sound.blocks(RATE))) == pytest.approx(soxr.resample(mono, 48000, RATE), abs=1e-6)
+
+
+@pytest.mark.parametrize("extension", ["wav", "ogg", "opus"])
+def test_blocks_are_written_as_the_whole(tmp_path, extension):
+    signal = 3 * sine(seconds=7)
+    audio.save(tmp_path / f"a.{extension}", signal)
+    audio.save(tmp_path / f"b.{extension}", np.split(signal / 6, [1, 1, 5000, 100_000]), gain=6.0)
+    read = [soundfile.read(tmp_path / f"{name}.{extension}")[0] for name in "ab"]
+    # A lossy encoder hears the last digit.
+    assert read[0].shape == read[1].shape and np.sqrt(np.mean((read[1] - read[0]) ** 2)) < 2e-3
+    if extension == "wav":
+        assert np.abs(read[0]).max() == pytest.approx(audio.PEAK, abs=2**-15)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_source_of_blocks_that_fails_leaves_the_old_file(tmp_path):
+    path = audio.save(tmp_path / "a.wav", sine())
+    before = path.read_bytes()
+
+    def blocks():
+        yield sine()
+        raise AstError("no more")
+
+    with pytest.raises(AstError, match="^no more$"):
+        audio.save(path, blocks())
+    with pytest.raises(AstError, match="found 1 samples that are NaN"):
+        audio.save(path, [sine(), np.float32([np.nan])])
+    with pytest.raises(AstError, match=r"found audio of shape \(0,\)"):
+        audio.save(path, [])
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 # --- bad input
 
 
@@ -172,11 +223,49 @@ def test_silence_is_refused_unless_allowed(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
     check(tmp_path / "a.wav", "found silence, accepted is audio above -80 dB")
     assert audio.load(tmp_path / "a.wav", allow_silence=True) == pytest.approx(np.zeros(RATE))
-    # Two channels that cancel are silence, too; a very soft recording is not.
-    soundfile.write(tmp_path / "b.wav", sine()[:, None] * [1, -1], RATE)
-    check(tmp_path / "b.wav", "found silence")
+    # A very soft recording is none.
     soundfile.write(tmp_path / "c.wav", 1e-3 * sine(), RATE, subtype="FLOAT")
     assert audio.load(tmp_path / "c.wav") == pytest.approx(1e-3 * sine(), abs=1e-7)
+
+
+def test_channels_in_opposite_phase_give_the_louder_one(tmp_path):
+    both = np.stack([-0.9 * sine(), sine()], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, RATE, subtype="FLOAT")
+    with pytest.warns(audio.AudioWarning, match=r"a\.wav: its 2 channels cancel .* only the louder, 2, is used$"):
+        signal = audio.load(tmp_path / "a.wav")
+    assert signal == pytest.approx(sine(), abs=1e-6)
+    # Channels that have nothing to do with each other are averaged, however many are silent.
+    lonely = sine()[:, None] * np.eye(8)[3]
+    soundfile.write(tmp_path / "b.wav", lonely, RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "b.wav") == pytest.approx(sine() / 8, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.3, -0.01])
+def test_a_constant_is_no_sound(tmp_path, shift):
+    soundfile.write(tmp_path / "a.wav", np.full(RATE, shift), RATE)
+    check(
+        tmp_path / "a.wav",
+        rf"found silence \(a constant of {shift:.2g}\d* is no sound\), accepted is audio above -80 dB",
+    )
+    soundfile.write(tmp_path / "b.wav", sine() + shift, RATE, subtype="FLOAT")
+    assert audio.load(tmp_path / "b.wav") == pytest.approx(sine(), abs=1e-6)
+    with audio.open_sound(tmp_path / "b.wav") as sound:
+        assert sound.rms == pytest.approx(0.5 / np.sqrt(2), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [3e38, -3e38, 1e12])
+def test_samples_beyond_all_reason(tmp_path, size, recwarn):
+    soundfile.write(tmp_path / "a.wav", np.float32(sine() * size), RATE, subtype="FLOAT")
+    check(tmp_path / "a.wav", r"found samples up to .*e\+\d+, accepted are those up to 1e\+09; full scale is 1$")
+    assert not recwarn.list
+
+
+def test_a_rate_too_low_for_an_instrument(tmp_path):
+    for rate in (1, 999, 1999):
+        soundfile.write(tmp_path / "a.wav", sine(), rate)
+        check(tmp_path / "a.wav", f"found a rate of {rate} Hz, accepted is 2000 Hz or more; below it nothing of")
+    soundfile.write(tmp_path / "a.wav", sine(2000), 2000)
+    assert len(audio.load(tmp_path / "a.wav")) == pytest.approx(RATE, abs=1)
 
 
 def test_audio_in_memory_is_checked_by_the_same_rules():
