@@ -15,7 +15,7 @@ RMS = 0.07  # of every clip, in units of full scale: loudness must not give the 
 FRAME = 256  # samples
 AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
 SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
-SILENT = 50.0  # dB below it, from where a frame is a pause whatever is heard there
+SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatever is heard there
 STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within so many dB; a piano's note falls by more
 
 
@@ -69,24 +69,25 @@ def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
 
     - if it is :data:`SOFT` dB or more below the loudest frame of the 10 s on both sides, and lies in half a second
       whose level is steady (:data:`STEADY`), or is no more than 3 dB louder than the quietest such half second around;
-    - or if it is :data:`SILENT` dB below: nothing is left of any note.
+    - or, more and more, from 40 to 50 dB below (:data:`SILENT`): nothing is left of any note.
 
     Args:
         source, output: mean powers of the frames of both, ``(frames,)``; only what differs within each counts.
     """
     heard, played = _decibels(source, 4), _decibels(output, 4)
     loudest = _most(heard, 2 * AROUND + 1)
-    low, slow = heard < loudest - SOFT, _decibels(source, 16)
+    below, slow = loudest - heard, _decibels(source, 16)
     length, span = STEADY
-    changing = _most(slow, length) + _most(-slow, length) > span
-    steady = low & (_most(np.where(changing, 0.0, 1.0), length) > 0)
-    room = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)
-    pause = steady | (low & (heard < room + 3) & np.isfinite(room)) | (heard < loudest - SILENT)
-    return 10 ** (np.minimum(heard - played, 0.0) * _mean(pause.astype(np.float64), 8) / 20)
+    still = (_most(slow, length) + _most(-slow, length) < span) & (-_most(-below, length) > SOFT)
+    steady = _most(still.astype(np.float64), length) > 0
+    room = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)  # infinite where there is none
+    noise = steady | ((below > SOFT) & (heard < np.where(np.isfinite(room), room + 3, -np.inf)))
+    pause = np.maximum(noise, np.interp(below, SILENT, (0.0, 1.0)))
+    return 10 ** (np.minimum(heard - played, 0.0) * _mean(pause, 8) / 20)
 
 
 def with_gain(blocks: Iterable[np.ndarray], gain: np.ndarray) -> Iterator[np.ndarray]:
-    """Blocks ``(n,)`` times the factors ``(frames,)`` at the middles of their frames, and between them in proportion."""
+    """Blocks ``(n,)`` times the factors ``(frames,)`` of the middles of frames; between them in proportion."""
     begin, middles = 0, FRAME * (np.arange(len(gain)) + 0.5)
     for block in blocks:
         around = slice(max(begin // FRAME - 1, 0), (begin + len(block)) // FRAME + 2)
