@@ -74,16 +74,19 @@ def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
     Args:
         source, output: mean powers of the frames of both, ``(frames,)``; only what differs within each counts.
     """
-    heard, played = _decibels(source, 4), _decibels(output, 4)
-    loudest = _most(heard, 2 * AROUND + 1)
-    below, slow = loudest - heard, _decibels(source, 16)
+    heard, slow = _decibels(source, 4), _decibels(source, 16)
+    below = _most(heard, 2 * AROUND + 1) - heard
     length, span = STEADY
     still = (_most(slow, length) + _most(-slow, length) < span) & (-_most(-below, length) > SOFT)
+    still[: length // 2] = still[-(length // 2) :] = False  # around these there is no half second
     steady = _most(still.astype(np.float64), length) > 0
     room = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)  # infinite where there is none
     noise = steady | ((below > SOFT) & (heard < np.where(np.isfinite(room), room + 3, -np.inf)))
     pause = np.maximum(noise, np.interp(below, SILENT, (0.0, 1.0)))
-    return 10 ** (np.minimum(heard - played, 0.0) * _mean(pause, 8) / 20)
+    # Levels are compared with those of the music, not of the whole: a long pause must not count as soft music.
+    music = [10 * np.log10(max(((1 - pause) * powers).mean(), 1e-30)) for powers in (source, output)]
+    excess = np.maximum((_decibels(output, 4) - music[1]) - (heard - music[0]), 0.0)
+    return 10 ** (-excess * _mean(pause, 8) / 20)
 
 
 def with_gain(blocks: Iterable[np.ndarray], gain: np.ndarray) -> Iterator[np.ndarray]:
@@ -105,8 +108,8 @@ def _mean(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _decibels(powers: np.ndarray, width: int) -> np.ndarray:
-    """Levels of ``width`` frames around each against the whole, at least -120 dB."""
-    return 10 * np.log10(np.maximum(_mean(powers, width) / max(powers.mean(), 1e-30), 1e-12))
+    """Levels of ``width`` frames around each, at most 120 dB below that of the whole."""
+    return 10 * np.log10(np.maximum(_mean(powers, width), max(1e-12 * powers.mean(), 1e-30)))
 
 
 def _most(values: np.ndarray, width: int) -> np.ndarray:
