@@ -357,6 +357,8 @@ class TransferModel(nn.Module):
         for stft in blocks:
             kept = stft[:, :frames]
             frames -= kept.shape[1]
+            if not kept.shape[1]:
+                return  # the last section may reach beyond the end
             yield kept if self.output == "stft_complex" else lock_phase(kept)
 
     def _spectrum(self, prediction: Prediction) -> Tensor:

@@ -29,6 +29,8 @@ from ast_lib.representation import refine_blocks, refine_phase
 from ast_lib.streams import BLOCK, Stream, under
 
 PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
+BAR = "{percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
+BAR_AFTER = 3.0  # seconds: what takes less shows no bar
 
 
 def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor:
@@ -137,9 +139,8 @@ def _transfer(
     stft, steps = transfer_windows(model, sound, style), PHASES[phase]
     blocks = refine_blocks(model.representation.spectrogram, stft, 1 + samples // hop, samples, steps)
     rate = model.config.representation.sample_rate
-    # The bar shows on a terminal only, and there for what takes longer than three seconds.
-    bar = tqdm(total=samples // rate, unit=" s", delay=3, leave=False, disable=None if progress else True)
-    with bar:
+    shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if progress else True}
+    with tqdm(total=samples / rate, **shown) as bar:  # on a terminal only
         for block in raw(block[0].numpy() for block in blocks):
             store.write(block.tobytes())
             bar.update(len(block) / rate)
