@@ -4,7 +4,10 @@ Chapter: ``notebooks/16_your_own.md``.
 """
 
 import argparse
+import os
 import sys
+import warnings
+from collections.abc import Callable
 
 from ast_lib.errors import AstError
 
@@ -12,11 +15,13 @@ from ast_lib.errors import AstError
 def parser() -> argparse.ArgumentParser:
     """The command's arguments, with their help."""
     command = argparse.ArgumentParser(
-        prog="python -m ast_lib", description="Audio style transfer, piano to violin and back."
+        prog="python -m ast_lib",
+        description="Audio style transfer, piano to violin and back.",
+        epilog="A file whose name begins with a dash is written ./-name.",
     )
     commands = command.add_subparsers(dest="command", required=True)
     transfer = commands.add_parser("transfer", help="play a recording on another instrument")
-    transfer.add_argument("input", metavar="INPUT", help="wav, flac, mp3, ogg or opus, of any length")
+    transfer.add_argument("input", metavar="INPUT", help="audio file or pipe, of any format and length")
     target = transfer.add_mutually_exclusive_group(required=True)
     target.add_argument("--to", metavar="INSTRUMENT", help="target instrument, such as violin")
     target.add_argument("--style", metavar="CLIP", help="target sound: a clip of 0.5 s or more, of any instrument")
@@ -37,16 +42,47 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; a problem with the input is one line on the error stream and status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # A file that is there is meant, also where its name looks like an option.
+    arguments = [f"./{name}" if name.startswith("-") and os.path.isfile(name) else name for name in arguments]
     options = parser().parse_args(arguments)
     try:
         # Imported here, so that --help does not wait for PyTorch.
+        from ast_lib.audio import AudioWarning
         from ast_lib.transfer import transfer_file
 
-        print(transfer_file(options.input, options.to, options.output, options.weights, options.phase, options.style))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", AudioWarning)
+            warnings.showwarning = _show(AudioWarning, warnings.showwarning)
+            path = transfer_file(
+                options.input, options.to, options.output, options.weights, options.phase, options.style
+            )
     except AstError as error:
-        print(f"ast: {error}", file=sys.stderr)
+        print(f"ast: {one_line(error)}", file=sys.stderr)
         return 1
+    try:
+        print(path)
+    except UnicodeEncodeError:
+        # A letter that the terminal's encoding has not, or a byte that is no letter: the name as the system has it.
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     return 0
+
+
+def one_line(message: object) -> str:
+    """The message with its line breaks, which names of files may hold, written out."""
+    return str(message).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _show(plain: type[Warning], otherwise: Callable) -> Callable:
+    """What shows a warning of the kind ``plain`` as one line, and any other as before."""
+
+    def show(message, category, *place, **options):
+        if issubclass(category, plain):
+            print(f"ast: warning: {one_line(message)}", file=sys.stderr)
+        else:
+            otherwise(message, category, *place, **options)
+
+    return show
 
 
 if __name__ == "__main__":

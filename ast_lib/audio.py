@@ -54,9 +54,19 @@ def check(name: str, audio: np.ndarray, allow_silence: bool = False) -> np.ndarr
         raise AstError(f"{name}: found audio of shape {audio.shape}, accepted is (samples,) with 1 sample or more")
     if not np.isfinite(audio).all():
         raise AstError(f"{name}: found {np.count_nonzero(~np.isfinite(audio))} samples that are NaN or infinite")
-    if not allow_silence and np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < SILENCE:
+    # A constant is no sound, but a single sample is a click.
+    if not allow_silence and (np.std(audio, dtype=np.float64) if len(audio) > 1 else np.abs(audio[0])) < SILENCE:
         raise AstError(f"{name}: found silence, accepted is audio above {20 * np.log10(SILENCE):.0f} dB of full scale")
     return audio
+
+
+def check_rate(name: str, rate: int):
+    """Raise :class:`AstError` for a file's ``rate`` below :data:`LOWEST_RATE`."""
+    if rate < LOWEST_RATE:
+        raise AstError(
+            f"{name}: found a rate of {rate} Hz, accepted is {LOWEST_RATE} Hz or more; "
+            "below it nothing of an instrument is left"
+        )
 
 
 # --- in
@@ -150,7 +160,7 @@ class Sound:
     samples: int
     rms: float
     _decoder: Decoder
-    _mixers: list[Mixer]
+    _mixers: dict[int, Mixer]  # by part
 
     @property
     def seconds(self) -> float:
@@ -205,28 +215,22 @@ def open_sound(path: str | os.PathLike, allow_silence: bool = False) -> Iterator
             :data:`LOWEST_RATE`, or holds samples that are NaN, infinite or beyond :data:`LARGEST`.
     """
     with open_decoder(path) as decoder:
-        mixers, rates = [], []
+        mixers, rates = {}, {}
         for part, rate, frames in decoder:
-            if rate < LOWEST_RATE:
-                raise AstError(
-                    f"{path}: found a rate of {rate} Hz, accepted is {LOWEST_RATE} Hz or more; "
-                    "below it nothing of an instrument is left"
-                )
-            if part == len(mixers):
-                mixers.append(Mixer(str(path)))
-                rates.append(rate)
-            mixers[part].measure(frames)
+            check_rate(str(path), rate)
+            mixers.setdefault(part, Mixer(str(path))).measure(frames)
+            rates[part] = rate
         if not mixers:
             raise AstError("; ".join([f"{path}: found 0 samples, accepted is 1 or more", *decoder.notes]))
-        for mixer in mixers:
+        for mixer in mixers.values():
             # Of several parts one may be a pause.
             mixer.decide(allow_silence or len(mixers) > 1)
         for note in decoder.notes:
             warn(f"{path}: {note}")
-        seconds = np.array([mixer.frames / rate for mixer, rate in zip(mixers, rates, strict=True)])
-        powers = np.array([mixer.rms**2 for mixer in mixers])
-        rms = float(np.sqrt((seconds * powers).sum() / seconds.sum()))
-        yield Sound(pathlib.Path(path), rates[0], round(seconds.sum() * rates[0]), rms, decoder, mixers)
+        seconds = np.array([mixer.frames / rates[part] for part, mixer in mixers.items()])
+        powers = np.array([mixer.rms**2 for mixer in mixers.values()])
+        rms, rate = float(np.sqrt((seconds * powers).sum() / seconds.sum())), rates[min(rates)]
+        yield Sound(pathlib.Path(path), rate, round(seconds.sum() * rate), rms, decoder, mixers)
 
 
 def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence: bool = False) -> np.ndarray:

@@ -38,7 +38,7 @@ def _table(path: pathlib.Path, columns: Collection[str]) -> pd.DataFrame:
     if not path.is_file():
         raise AstError(f"{path}: no such file, accepted is the table of the Bach Violin Dataset")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise AstError(f"{path}: not a CSV table ({error})") from error
     lacking = [name for name in columns if name not in table]

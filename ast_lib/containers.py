@@ -8,6 +8,7 @@ Format.
 """
 
 import dataclasses
+import itertools
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -176,8 +177,13 @@ def ogg_parts(file: BinaryIO, size: int) -> tuple[list[Part], list[str]]:
             notes += _left_out(file, place, found)
             place = found
             continue
+        # Another page within this one: its end is missing, as where files that were cut off are put together.
+        inside = next(_find(file, b"OggS", place + 1, place + length), None)
+        if inside is not None and _bytes(file, place + length, 4) != b"OggS":
+            place, flags = inside, flags & ~ENDS
+            continue
         if place + length > size:
-            flags = 0
+            flags &= ~ENDS
             break
         if header[5] & BEGINS and not flags & BEGINS:
             notes += [unended] if starts and not flags & ENDS else []
@@ -185,7 +191,7 @@ def ogg_parts(file: BinaryIO, size: int) -> tuple[list[Part], list[str]]:
         flags, place = header[5], place + length
         end = place
     notes += [unended] if starts and not flags & ENDS else []
-    return [Part(start, stop, stop - start) for start, stop in zip(starts, [*starts[1:], end], strict=True)], notes
+    return [Part(start, stop, stop - start) for start, stop in itertools.pairwise([*starts, end])], notes
 
 
 # --- FLAC
@@ -196,7 +202,7 @@ def flac_parts(file: BinaryIO, size: int) -> tuple[list[Part], list[str]]:
     first = after_tags(file, 0)
     # The mark, and the head of what always follows it, a description of 34 bytes.
     starts = [first, *_find(file, b"fLaC\0\0\0\x22", first + 1, size)]
-    return [Part(start, stop, stop - start) for start, stop in zip(starts, [*starts[1:], size], strict=True)], []
+    return [Part(start, stop, stop - start) for start, stop in itertools.pairwise([*starts, size])], []
 
 
 # --- WAV and CAF

@@ -21,8 +21,8 @@ import soundfile
 from ast_lib.containers import Part, find_parts, mpeg_parts
 from ast_lib.errors import AstError
 
-BLOCK = 65536  # frames handed on at a time
-TOLERANCE = 4096  # frames that may be missing without a word: encoders count what they padded
+BLOCK = 1 << 17  # samples of all channels handed on at a time
+TOLERANCE = 4096  # frames that may be missing of an MP3 without a word: encoders count what they padded
 STEP = 4096  # frames decoded at a time: at a damaged place libsndfile loses count of more
 ID3V1 = 128  # bytes of such a tag, the last ones of a file
 FFMPEG_SECONDS = 600  # longest wait for ffmpeg
@@ -51,6 +51,10 @@ class Stream:
         """Raise the :class:`OSError` that stopped reading or writing, if one did."""
         if self._error:
             raise self._error
+
+    def at_end(self) -> bool:
+        """Whether a part was read to its end."""
+        return self._place >= self._part.end - self._part.start
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """As of a file."""
@@ -96,7 +100,8 @@ class _Sequential(soundfile.SoundFile):
     """A sound read from its start to where its data end, whatever length its header announces."""
 
     def seekable(self) -> bool:
-        return False
+        # Opus is the exception: libsndfile 1.2 repeats 312 samples there unless it is told its place after every read.
+        return self.subtype == "OPUS"
 
 
 class Decoder:
@@ -115,24 +120,61 @@ class Decoder:
         try:
             if not self._parts:  # a format that only the file's name tells
                 with _Sequential(os.fsencode(self._path)) as sound:
-                    yield from self._frames(0, sound, 1.0)
+                    yield from self._frames(0, sound, 1.0, None)
             with open(self._path, "rb") as file:
                 for number, part in enumerate(self._parts):
                     stream = Stream(file, part)
+                    if number and (reason := _try(Stream(file, part))):
+                        self.notes.append(f"sound {number + 1} of {len(self._parts)} in it is not readable ({reason})")
+                        continue
                     with _Sequential(stream) as sound:
-                        yield from self._frames(number, sound, part.announced if part.counted else None)
+                        yield from self._frames(number, sound, part.announced if part.counted else None, stream)
                     stream.check()
         except soundfile.LibsndfileError as error:
             raise AstError(f"{self._name}: not readable as audio ({_reason(error)}); accepted are {NATIVE}") from error
         except OSError as error:
             raise AstError(f"{self._name}: not readable ({error.strerror or error})") from error
 
-    def _frames(self, number: int, sound: soundfile.SoundFile, announced: float | None) -> Iterator[Block]:
+    def stretch(self, start: float, seconds: float) -> tuple[np.ndarray, int]:
+        """Frames float32 ``(samples, channels)`` from ``start`` on, fewer where the file ends before; and their rate.
+
+        What comes before is only decoded where the file's header is not to be trusted.
+
+        Raises:
+            AstError: when the file cannot be read, or its rate or channels change within the stretch.
+        """
+        if len(self._parts) == 1 and self._parts[0].counted:
+            with open(self._path, "rb") as file, soundfile.SoundFile(Stream(file, self._parts[0])) as sound:
+                first, wanted = round(start * sound.samplerate), round(seconds * sound.samplerate)
+                if sound.seekable() and first + wanted <= sound.frames < 2**62:
+                    # Where this fails the way through the whole file says why.
+                    with contextlib.suppress(soundfile.LibsndfileError):
+                        sound.seek(first)
+                        frames = sound.read(wanted, dtype="float32", always_2d=True)
+                        if len(frames) == wanted:
+                            return frames, sound.samplerate
+        pieces, passed, rate = [], 0.0, 0
+        for block in self:
+            first, last = (round((time - passed) * block.rate) for time in (start, start + seconds))
+            piece = block.frames[max(first, 0) : max(last, 0)]
+            if pieces and (rate, pieces[0].shape[1]) != (block.rate, piece.shape[1]):
+                raise AstError(f"{self._name}: found two rates or numbers of channels within {seconds:g} s")
+            if len(piece):
+                pieces.append(piece)
+            passed, rate = passed + len(block.frames) / block.rate, block.rate
+            if last <= len(block.frames):
+                break
+        return np.concatenate(pieces) if pieces else np.empty((0, 1), np.float32), rate
+
+    def _frames(
+        self, number: int, sound: soundfile.SoundFile, announced: float | None, stream: Stream | None
+    ) -> Iterator[Block]:
         """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
-        rate, frames, damaged, ended = sound.samplerate, 0, [], False
+        rate, frames, damaged, ended = sound.samplerate, 0, {}, False
+        size = max(STEP, BLOCK // sound.channels // STEP * STEP)
         while not ended:
-            block, filled = np.full((BLOCK, sound.channels), np.nan, np.float32), 0
-            while filled < BLOCK and not ended:
+            block, filled = np.full((size, sound.channels), np.nan, np.float32), 0
+            while filled < size and not ended:
                 step = block[filled : filled + STEP]
                 try:
                     got = len(sound.read(out=step))
@@ -141,24 +183,21 @@ class Decoder:
                     # What was decoded all the same is there, and the decoder goes on behind the damage, unless it
                     # has stood still twice.
                     got, place = int(np.isfinite(step[:, 0]).sum()), frames + filled
-                    ended = place in damaged
-                    damaged.append(place)
+                    ended = damaged.get(place) == place
+                    damaged[place] = place + got
                 filled += got
             if filled:
                 frames += filled
                 yield Block(number, rate, block[:filled])
-        self._compare(number, frames, damaged, _announced(sound, frames, announced), rate)
-
-    def _compare(self, number: int, frames: int, damaged: list[int], announced: int, rate: int):
-        """Note what is missing of a sound."""
+        inside = [place for place, after in damaged.items() if after < frames or (stream and not stream.at_end())]
+        announced, few = _announced(sound, frames, announced), TOLERANCE if sound.format == "MP3" else 1
         what = "it" if len(self._parts) < 2 else f"sound {number + 1} of {len(self._parts)} in it"
-        found = f"{frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
-        inside = [frame for frame in dict.fromkeys(damaged) if frame < frames]
+        found = f"found {frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
         if inside:
-            places = ", ".join(f"{frame / rate:.2f} s" for frame in inside[:3])
-            self.notes.append(f"{what} is damaged at {places}: found {found}")
-        elif damaged or announced > frames + TOLERANCE:
-            self.notes.append(f"{what} ends early: found {found}")
+            places = ", ".join(f"{place / rate:.2f} s" for place in inside[:3])
+            self.notes.append(f"{what} is damaged at {places}: {found}")
+        elif damaged or announced > frames + few:
+            self.notes.append(f"{what} ends early: {found}")
 
 
 def _announced(sound: soundfile.SoundFile, frames: int, times: float | None) -> int:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import stat
+import uuid
 import zipfile
 import zlib
 
@@ -17,6 +18,7 @@ from ast_lib.errors import AstError
 
 BACH_VIOLIN = "https://zenodo.org/records/6050245/files/bach-violin-dataset-v1.0.zip"  # about 265 MB
 BACH_VIOLIN_MD5 = "7cb08f01bf1c887386a9c425c996bac6"
+USER_AGENT = "Mozilla/5.0 (compatible; ast_lib)"  # some servers refuse the name that python-requests gives itself
 BACH_VIOLIN_ADVICE = (
     "the expected sum was reported by a third party and is not confirmed: compare with the one that "
     "https://zenodo.org/records/6050245 shows, and if that is the found one, give it as md5"
@@ -46,7 +48,7 @@ def download(
         raise AstError(f"md5: found {md5!r}, accepted are 32 hexadecimal digits")
 
     def checked(address, output, caller):
-        pooch.HTTPDownloader(progressbar=not quiet)(address, output, caller)
+        pooch.HTTPDownloader(progressbar=not quiet, headers={"User-Agent": USER_AGENT})(address, output, caller)
         found = pooch.file_hash(output, alg="md5")
         if found != md5:
             raise AstError(f"{name}: found the MD5 sum {found}, accepted is {md5}; {advice}")
@@ -61,7 +63,7 @@ def download(
 def unzip(archive: str | os.PathLike, folder: str | os.PathLike) -> pathlib.Path:
     """Unpack a zip file into a new folder, which exists afterwards complete or not at all.
 
-    A single folder that holds everything in the archive is not repeated inside ``folder``.
+    A single folder that holds everything in the archive is not repeated inside ``folder``; what Macs add is left out.
 
     Args:
         archive: the file.
@@ -79,16 +81,17 @@ def unzip(archive: str | os.PathLike, folder: str | os.PathLike) -> pathlib.Path
         raise AstError(f"{archive}: no such file")
     if os.path.lexists(folder) or not folder.parent.is_dir():
         raise AstError(f"{folder}: accepted is a name that is still free, in a folder that exists")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    temporary = folder.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with zipfile.ZipFile(archive) as file:
-            for entry in file.infolist():
+            entries = [entry for entry in file.infolist() if not _of_a_mac(entry.filename)]
+            for entry in entries:
                 _check_entry(archive, entry)
-            needed, free = sum(entry.file_size for entry in file.infolist()), shutil.disk_usage(folder.parent).free
+            needed, free = sum(entry.file_size for entry in entries), shutil.disk_usage(folder.parent).free
             if needed > free:
                 raise AstError(f"{archive}: unpacked it takes {needed:,} bytes, {folder.parent} has {free:,} left")
             temporary.mkdir()
-            file.extractall(temporary)
+            file.extractall(temporary, entries)
         parts = list(temporary.iterdir())
         whole = parts[0] if len(parts) == 1 and parts[0].is_dir() else temporary
         os.replace(whole, folder)
@@ -100,6 +103,12 @@ def unzip(archive: str | os.PathLike, folder: str | os.PathLike) -> pathlib.Path
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _of_a_mac(name: str) -> bool:
+    """Whether this is what Macs add to an archive: a second file beside every file, and what a folder looks like."""
+    parts = name.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] == ".DS_Store" or parts[-1].startswith("._")
 
 
 def _check_entry(archive: pathlib.Path, entry: zipfile.ZipInfo):

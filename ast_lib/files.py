@@ -12,12 +12,15 @@ from ast_lib.errors import AstError
 
 
 def check_target(path: pathlib.Path):
-    """Raise :class:`AstError` where no file ``path`` could be: no such folder, a folder itself, too long a name."""
+    """Raise :class:`AstError` where ``path`` cannot be written: no such folder, no permission, too long a name."""
     try:
-        if not path.parent.is_dir():
-            raise AstError(f"{path}: the folder {path.parent} does not exist")
         if path.is_dir():
             raise AstError(f"{path}: found a folder, accepted is the name of a file")
+        for folder in (path.parent, pathlib.Path(os.path.realpath(path)).parent):  # and where a link leads
+            if not folder.is_dir():
+                raise AstError(f"{path}: the folder {folder} does not exist")
+            if not os.access(folder, os.W_OK):
+                raise AstError(f"{path}: the folder {folder} cannot be written to")
     # What a path may not be at all, such as one whose name is too long.
     except OSError as error:
         raise AstError(f"{path}: could not be written: {error.strerror or error}") from error

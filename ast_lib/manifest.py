@@ -121,7 +121,7 @@ def read_manifest(path: str | os.PathLike) -> list[Clip]:
         raise AstError(f"{path}: no such manifest")
     try:
         # Not splitlines: a piece's name may hold one of the line separators that JSON does not escape.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise AstError(f"{path}: not UTF-8 text from byte {error.start} on; accepted are JSON lines") from error
     clips, places = [], []

@@ -19,6 +19,7 @@ import soundfile
 import soxr
 
 from ast_lib import audio
+from ast_lib.decoding import open_decoder
 from ast_lib.errors import AstError
 from ast_lib.levels import normalise_rms
 from ast_lib.manifest import SPLITS, Clip, write_manifest
@@ -75,58 +76,51 @@ def _some(names: Sequence[str]) -> str:
 
 
 def length(path: str | os.PathLike) -> tuple[float, int]:
-    """Length in seconds and sample rate in Hz of an audio file, from its header.
+    """Length in seconds of what is really in an audio file, and its sample rate in Hz; all of it is decoded.
 
     Raises:
-        AstError: when the file is missing, unreadable, or has no samples.
+        AstError: when the file is missing, unreadable, has no samples, or too low a rate.
     """
-    with _open(path) as file:
-        if not 0 < file.frames < 2**62:  # libsndfile's answer where a file was cut off
-            raise AstError(f"{path}: found no samples or no end, accepted is a complete audio file")
-        return file.frames / file.samplerate, file.samplerate
+    seconds, rate = 0.0, 0
+    with open_decoder(path) as decoder:
+        for block in decoder:
+            seconds, rate = seconds + len(block.frames) / block.rate, rate or block.rate
+        for note in decoder.notes:
+            audio.warn(f"{path}: {note}")
+    if not rate:
+        raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
+    audio.check_rate(str(path), rate)
+    return seconds, rate
 
 
 def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_silence: bool = False) -> np.ndarray:
-    """A stretch of an audio file as :func:`ast_lib.audio.load` would give it, without decoding the rest.
+    """A stretch of an audio file as :func:`ast_lib.audio.load` would give it, without decoding the rest if possible.
 
     Args:
-        path: a file that libsndfile reads, at any rate, with any channel count and bit depth.
+        path: a file that :func:`ast_lib.decoding.open_decoder` accepts.
         start, seconds: of the stretch, in the file's own time.
         allow_silence: accept a stretch whose RMS is below :data:`ast_lib.audio.SILENCE`.
 
     Returns:
-        float32 ``(round(seconds * 22050),)``, the mean of the channels.
+        float32 ``(round(seconds * 22050),)``, the mean of the channels without its own mean over time.
 
     Raises:
         AstError: when the file is missing or unreadable, ends before the stretch does, or the stretch is silent or
             holds NaN or infinite samples.
     """
-    try:
-        with _open(path) as file:
-            rate, wanted = file.samplerate, round(seconds * file.samplerate)
-            file.seek(min(round(start * rate), file.frames))
-            samples = file.read(wanted, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise AstError(f"{path}: not readable at {start:g} s ({error.error_string.rstrip('.')})") from error
-    if len(samples) < wanted or not wanted:
+    with open_decoder(path) as decoder:
+        samples, rate = decoder.stretch(start, seconds)
+    if not rate or len(samples) < round(seconds * rate) or not len(samples):
         raise AstError(
-            f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, {seconds:g} s were expected; "
+            f"{path}: found {len(samples) / max(rate, 1):.2f} s from {start:g} s on, {seconds:g} s were expected; "
             "the file is shorter than its header or its table says"
         )
-    signal = audio.check(str(path), samples.mean(axis=1), allow_silence)
+    audio.check_rate(str(path), rate)
+    mixer = audio.Mixer(str(path))
+    mixer.measure(samples)
+    mixer.decide(allow_silence)
     # The resampler may round a sample up or down.
-    return librosa.util.fix_length(soxr.resample(signal, rate, SAMPLE_RATE), size=round(seconds * SAMPLE_RATE))
-
-
-def _open(path: str | os.PathLike) -> soundfile.SoundFile:
-    if not pathlib.Path(path).is_file():
-        raise AstError(f"{path}: no such file")
-    try:
-        return soundfile.SoundFile(path)
-    # A TypeError for headerless ".raw" files, whose rate nobody can know.
-    except (soundfile.LibsndfileError, TypeError) as error:
-        reason = getattr(error, "error_string", "a headerless format").rstrip(".")
-        raise AstError(f"{path}: not readable as audio ({reason})") from error
+    return librosa.util.fix_length(soxr.resample(mixer(samples), rate, SAMPLE_RATE), size=round(seconds * SAMPLE_RATE))
 
 
 def load_clip(clip: Clip) -> np.ndarray:
@@ -149,7 +143,9 @@ def check_files(clips: Sequence[Clip]) -> None:
         ends[clip.path] = max(ends.get(clip.path, 0.0), clip.start + clip.seconds)
     for path, end in ends.items():
         try:
-            found, _ = length(path)
+            # A header is quick to read, and only doubted where it promises too little.
+            found = _promised(path)
+            found = found if found >= end - 0.01 else length(path)[0]
             if found < end - 0.01:
                 reasons.append(f"{path}: found {found:.2f} s, its clips end at {end:.2f} s")
         except AstError as error:
@@ -158,6 +154,16 @@ def check_files(clips: Sequence[Clip]) -> None:
         raise AstError(
             f"manifest: {len(reasons)} of {len(ends)} files cannot be used ({_some(reasons)}); make it again"
         )
+
+
+def _promised(path: str) -> float:
+    """Seconds that a file's header promises, 0 where it promises nothing."""
+    try:
+        header = soundfile.info(os.fsencode(path))
+        # libsndfile's largest number stands for a length that it does not know.
+        return header.duration if header.frames < 2**62 else 0.0
+    except (soundfile.LibsndfileError, TypeError):
+        return 0.0
 
 
 def longest_silence(signal: np.ndarray, below: float = SILENCE_DB) -> float:

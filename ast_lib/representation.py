@@ -345,12 +345,11 @@ class Representation(nn.Module):
             last = phase[:, -1]
             yield torch.polar(magnitude.clamp_min(0) ** (1 / self.config.compression), phase)
 
-    def from_channels(self, channels: Tensor) -> Tensor:
-        """Complex STFT ``(B, frames, F)`` from real and imaginary part ``(B, S, 2, T, F)``, the compression undone."""
-        return torch.cat(list(self.channel_blocks([channels])), dim=1)
-
     def channel_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """As :meth:`from_channels`, of sections that come in blocks."""
+        """Complex STFT ``(B, frames, F)`` from real and imaginary part ``(B, S, 2, T, F)``, the compression undone.
+
+        Both come in blocks.
+        """
         for compressed in self._join(as_complex(channels) for channels in blocks):
             yield compressed * compressed.abs().clamp_min(1e-30) ** (1 / self.config.compression - 1)
 

@@ -183,7 +183,7 @@ def transfer_file(
     with audio.open_sound(source) as sound:
         target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
         try:
-            with tempfile.TemporaryFile(dir=pathlib.Path(output).parent) as store:
+            with tempfile.TemporaryFile(dir=pathlib.Path(output).resolve().parent) as store:
                 made = _transfer(model, lambda: sound.blocks(rate), target, phase, store, progress=True)
                 return audio.save(output, made[0], rate, made[1])
         except OSError as error:  # of the store

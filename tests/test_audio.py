@@ -1,8 +1,12 @@
 """Audio files in and out: formats, rates, channels, everything that can be wrong with a file, a full disk."""
 
+import os
 import pathlib
 import resource
+import stat
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -275,6 +279,7 @@ def test_audio_in_memory_is_checked_by_the_same_rules():
         (np.zeros(0), r"source: found audio of shape \(0,\)"),
         (np.array([0.1, np.nan]), "source: found 1 samples that are NaN or infinite"),
         (np.full(5, 5e-5), "source: found silence"),
+        (np.full(5, 0.5), "source: found silence"),
     ]:
         with pytest.raises(AstError, match=message):
             audio.check("source", wrong)
@@ -286,7 +291,8 @@ def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert struct.unpack("<I", data[40:44])[0] == 2 * RATE  # the header promises one second
-    assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
+    with pytest.warns(audio.AudioWarning, match=r"a\.wav: it ends early: found 0\.50 s of 1\.00 s announced$"):
+        assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.aiff", "a.wav.part"])
@@ -302,6 +308,74 @@ def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "b.wav").mkdir()
     with pytest.raises(AstError, match="found a folder"):
         audio.save(tmp_path / "b.wav", sine())
+
+
+def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path):
+    with pytest.raises(AstError, match=r"could not be written: File name too long$"):
+        audio.check_output(tmp_path / ("a" * 252 + ".wav"))
+    path = tmp_path / ("a" * 251 + ".wav")  # the longest name there is
+    assert audio.load(audio.save(audio.check_output(path), sine())) == pytest.approx(sine(), abs=2**-15)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "link.wav").symlink_to("none/a.wav")
+    with pytest.raises(AstError, match=r"link.wav: the folder .*none does not exist$"):
+        audio.check_output(tmp_path / "link.wav")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(AstError, match=r"a.wav: the folder .* cannot be written to$"):
+        audio.check_output(tmp_path / "a.wav")
+
+
+def test_a_link_stays_a_link_and_a_mode_stays_a_mode(tmp_path):
+    (tmp_path / "real").mkdir()
+    real = audio.save(tmp_path / "real" / "a.wav", sine())
+    real.chmod(0o600)
+    (tmp_path / "link.wav").symlink_to("real/a.wav")
+    audio.save(tmp_path / "link.wav", sine(seconds=2))
+    assert os.readlink(tmp_path / "link.wav") == "real/a.wav" and soundfile.info(real).duration == 2
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    # A new file gets what the system gives, and a link to nothing becomes one to the new file.
+    (tmp_path / "new.wav").symlink_to("real/new.wav")
+    audio.save(tmp_path / "new.wav", sine())
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "real" / "new.wav").stat().st_mode) == 0o666 & ~mask
+    assert sorted(path.name for path in (tmp_path / "real").iterdir()) == ["a.wav", "new.wav"]
+
+
+def test_a_full_disk_is_noticed_while_encoding(tmp_path, monkeypatch):
+    """libsndfile does not report every failed write; what it writes to does."""
+    written = []
+
+    def write(self, data):
+        written.append(len(data))
+        self._error = self._error or (OSError(28, "No space left on device") if len(written) > 3 else None)
+        return len(data)
+
+    monkeypatch.setattr("ast_lib.decoding.Stream.write", write)
+    for extension in audio.FORMATS:
+        with pytest.raises(AstError, match=rf"a{extension}: could not be written: No space left on device$"):
+            audio.save(tmp_path / f"a{extension}", sine(seconds=10))
+        written.clear()
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """Five minutes in stereo are 106 MB as float32; reading and writing them take a fifth of it."""
+    script = "import sys, resource\nfrom ast_lib import audio\n"
+    script += "with audio.open_sound(sys.argv[1]) as sound: audio.save(sys.argv[2], sound.blocks())\n"
+    script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    block, peaks = sine(44100, 10)[:, None] * [1, 0.5], []
+    for times in (1, 30):
+        with soundfile.SoundFile(tmp_path / "a.flac", "w", 44100, 2) as file:
+            for _ in range(times):
+                file.write(block)
+        command = [sys.executable, "-c", script, tmp_path / "a.flac", tmp_path / "b.wav"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        peaks.append(int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout))
+    assert soundfile.info(tmp_path / "b.wav").duration == pytest.approx(300, abs=0.01)
+    assert peaks[1] - peaks[0] < 20, f"peaks of 10 s and 300 s in MB: {peaks}"
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 10), ()])

@@ -140,6 +140,16 @@ def test_wrong_tables_are_named_with_row_and_field(made, tmp_path, table, old, n
     assert message in str(error.value)
 
 
+def test_tables_of_a_windows_editor(made, tmp_path):
+    for name in ("info.csv", "audio.csv"):
+        (tmp_path / name).write_bytes((made / name).read_text().replace("\n", "\r\n").encode("utf-8-sig"))
+    missing = ["one_bwv1002.wav", "two_bwv1003.wav", "gone_bwv1004.opus"]
+    assert bach_violin.recordings(tmp_path).left_out == {"missing": missing}
+    (tmp_path / "audio.csv").write_bytes((made / "audio.csv").read_text().encode("utf-16"))
+    with pytest.raises(AstError, match="audio.csv: not a CSV table .*utf-8"):
+        bach_violin.recordings(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b'filename,"collection\n', b"\xff\xfe\xfa"])
 def test_what_is_not_a_table_is_refused(tmp_path, content):
     with pytest.raises(AstError, match="audio.csv: no such file"):

@@ -5,6 +5,7 @@ import re
 import resource
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -96,6 +97,39 @@ def test_a_problem_is_one_line_and_a_status(folder, weights):
     assert [path.name for path in folder.iterdir()] == ["in.wav"]
 
 
+def test_names_in_any_bytes_and_a_terminal_of_another_encoding(folder, weights):
+    names = (b"\xff\xfe.wav", "ü🎻.wav".encode(), b"two\nlines.wav", b"-dash.wav")
+    for name in names:
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            file.write((folder / "in.wav").read_bytes())
+    for name, encoding in zip(names, ("utf-8", "ascii", "ascii", "cp1252"), strict=True):
+        done = subprocess.run(
+            [sys.executable, "-m", "ast_lib", "transfer", name, "--to", "violin", "-o", name, "--weights", weights],
+            cwd=folder,
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == (b"-dash.wav" if name.startswith(b"-") else name) + b"\n"
+        assert soundfile.info(os.path.join(os.fsencode(folder), name)).samplerate == 22050
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_a_pipe_and_the_standard_input(folder, weights):
+    arguments = ("--to", "violin", "--weights", weights, "-o")
+    with open(folder / "in.wav", "rb") as file:
+        cat = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        done = command(folder, "transfer", "/dev/stdin", *arguments, "out.wav", stdin=cat.stdout)
+        cat.stdout.close()
+        assert cat.wait() == 0
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out.wav\n", "")
+    with open(folder / "in.wav", "rb") as file:
+        done = command(folder, "transfer", "/dev/stdin", *arguments, "again.wav", stdin=file)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "out.wav").read_bytes() == (folder / "again.wav").read_bytes()
+
+
 # --- Usage
 
 
@@ -154,6 +188,10 @@ def broken_inputs(folder, weights):
     (folder / "text.wav").write_text("la la la\n" * 100)
     (folder / "text.txt").write_text("la la la\n" * 100)
     (folder / "cut.wav").write_bytes((folder / "in.wav").read_bytes()[:30])
+    sound(folder / "constant.wav", np.full(5000, 0.25))
+    sound(folder / "huge.wav", noise(0.5) * 3e38 / np.abs(noise(0.5)).max(), subtype="FLOAT")
+    sound(folder / "slow.wav", noise(0.1), 999)
+    (folder / "cut.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + np.random.default_rng(0).bytes(3000))
     (folder / "random.safetensors").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "cut.safetensors").write_bytes(weights.read_bytes()[:100_000])
     (folder / "folder").mkdir()
@@ -171,6 +209,13 @@ def broken_inputs(folder, weights):
         ({"input": "empty.wav"}, "empty.wav: found 0 samples"),
         ({"input": "silent.wav"}, "silent.wav: found silence"),
         ({"input": "nan.wav"}, "nan.wav: found 1 samples that are NaN or infinite"),
+        ({"input": "constant.wav"}, "constant.wav: found silence (a constant of 0.25 is no sound)"),
+        ({"input": "huge.wav"}, "huge.wav: found samples up to 3e+38, accepted are those up to 1e+09"),
+        ({"input": "slow.wav"}, "slow.wav: found a rate of 999 Hz, accepted is 2000 Hz or more"),
+        ({"input": "cut.m4a"}, "cut.m4a: not readable as audio"),
+        ({"input": "/dev/null"}, "/dev/null: found a device"),
+        ({"input": "two\nlines.wav"}, "two\\nlines.wav: no such file"),
+        ({"output": "a" * 300 + ".wav"}, ".wav: could not be written: File name too long"),
         ({"to": "kazoo"}, "instrument: found 'kazoo', accepted by these weights are piano, violin"),
         ({"to": ""}, "instrument: found ''"),
         ({"weights": "none.safetensors"}, "weights: no file at none.safetensors"),
@@ -194,6 +239,37 @@ def test_each_problem_is_one_line_and_leaves_no_file(folder, weights, monkeypatc
     output, error = capfd.readouterr()
     assert output == "" and message in one_line(error)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_what_is_odd_about_the_input_is_one_line_and_no_obstacle(folder, weights, monkeypatch, capfd):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["ast"])
+    (folder / "cut.wav").write_bytes((folder / "in.wav").read_bytes()[:100_044])
+    left = tone(1.0, rate=RATE)
+    sound(folder / "opposite.wav", np.stack([left, -0.5 * left], axis=1))
+    sound(folder / "against.wav", np.stack([left, -left], axis=1))
+    for name, message in (
+        ("cut.wav", "it ends early: found 0.57 s of 1.00 s announced"),
+        ("against.wav", "its 2 channels cancel each other; only the louder, 1, is used"),
+    ):
+        arguments = ["transfer", name, "--to", "violin", "-o", "out.wav", "--weights", str(weights)]
+        for _ in range(2):  # the second time as the first
+            assert main(arguments) == 0
+            assert capfd.readouterr() == ("out.wav\n", f"ast: warning: {name}: {message}\n")
+    assert main(["transfer", "opposite.wav", "--to", "violin", "-o", "out.wav", "--weights", str(weights)]) == 0
+    assert capfd.readouterr() == ("out.wav\n", "")
+
+
+def test_other_warnings_are_shown_as_ever(folder, weights, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    def odd(*arguments):
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return "out.wav"
+
+    monkeypatch.setattr("ast_lib.transfer.transfer_file", odd)
+    with pytest.warns(UserWarning, match="something else"):
+        assert main(["transfer", "in.wav", "--to", "violin", "-o", "out.wav"]) == 0
 
 
 def test_no_weights_anywhere(folder, monkeypatch, capfd):

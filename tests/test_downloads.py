@@ -22,6 +22,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
     def do_GET(self):  # noqa: N802
+        if self.path.endswith("?no-scripts") and self.headers["User-Agent"].startswith("python-requests"):
+            return self.send_error(403)
         if not self.path.endswith("?cut"):
             return super().do_GET()
         data = pathlib.Path(self.translate_path(self.path)).read_bytes()
@@ -107,6 +109,13 @@ def test_a_download_cut_off_is_told_and_nothing_kept(server, tmp_path):
     assert empty(tmp_path / "to")
 
 
+def test_a_server_that_refuses_scripts_is_told_another_name(server, tmp_path):
+    folder, address = server
+    (folder / "a.bin").write_bytes(b"x" * 100)
+    path = downloads.download(f"{address}/a.bin?no-scripts", tmp_path / "to", md5(b"x" * 100), quiet=True)
+    assert path.read_bytes() == b"x" * 100
+
+
 def test_addresses_that_lead_nowhere(server, tmp_path):
     _, address = server
     for url in (f"{address}/none.bin", "http://127.0.0.1:9/a.bin", "gopher://127.0.0.1/a.bin"):
@@ -152,6 +161,13 @@ def entry(name, mode):
     info = zipfile.ZipInfo(name)
     info.create_system, info.external_attr = 3, mode << 16
     return info
+
+
+def test_what_a_mac_adds_is_left_out(tmp_path):
+    added = {"__MACOSX/data/._a.txt": "mac", "data/.DS_Store": "mac", "data/sub/._b.txt": "mac", "__MACOSX/._data": "m"}
+    archive({"data/a.txt": "a", "data/sub/b.txt": "b", **added}, tmp_path / "a.zip")
+    out = downloads.unzip(tmp_path / "a.zip", tmp_path / "out")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["a.txt", "sub", "sub/b.txt"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +230,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
         downloads.unzip(tmp_path / "a.zip", tmp_path / "out")
     monkeypatch.undo()
 
-    def full(self, folder):
+    def full(self, folder, entries):
         (folder / "half.bin").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -21,7 +21,7 @@ def test_a_folder_for_each_instrument(tmp_path):
     touch(tmp_path, "piano/b.wav", "piano/a.FLAC", "piano/cover.jpg", "piano/.hidden.wav", ".git/x.wav", "readme.txt")
     touch(tmp_path, "shakuhachi/a.mp3", "shakuhachi/a.ogg", "shakuhachi/c.opus")
     found = readers.instrument_folders(tmp_path, dataset="mine", licence="CC0")
-    assert found.left_out == {}
+    assert found.left_out == {readers.NO_AUDIO: ["piano/cover.jpg"]}
     assert [(r.id, r.instrument, r.piece) for r in found.items] == [
         ("mine/piano/a.FLAC", "piano", "a"),
         ("mine/piano/b.wav", "piano", "b"),
@@ -33,6 +33,19 @@ def test_a_folder_for_each_instrument(tmp_path):
     assert {(r.dataset, r.licence, r.start, r.end, r.split) for r in found.items} == {("mine", "CC0", 0.0, None, "")}
 
 
+def test_folders_in_folders_and_what_phones_and_macs_write(tmp_path):
+    touch(tmp_path, "violin/a.m4a", "violin/day 1/a.AIF", "violin/day 1/b.wma", "violin/b.webm", "violin/notes.pdf")
+    touch(tmp_path, "violin/.cache/x.wav", "violin/__MACOSX/._a.wav", "__MACOSX/violin/._a.m4a", "violin/day 1/._b.wma")
+    found = readers.instrument_folders(tmp_path)
+    assert [(r.id, r.piece) for r in found.items] == [
+        ("folders/violin/a.m4a", "a"),
+        ("folders/violin/b.webm", "b"),
+        ("folders/violin/day 1/a.AIF", "day 1/a"),
+        ("folders/violin/day 1/b.wma", "day 1/b"),
+    ]
+    assert str(found) == "4 kept; 1 left out: without an audio file's extension (violin/notes.pdf)"
+
+
 def test_folders_without_instruments_or_audio_are_refused(tmp_path):
     with pytest.raises(AstError, match="none: no such folder"):
         readers.instrument_folders(tmp_path / "none")
@@ -40,7 +53,9 @@ def test_folders_without_instruments_or_audio_are_refused(tmp_path):
     with pytest.raises(AstError, match="found no folder in it, accepted is one for each instrument"):
         readers.instrument_folders(tmp_path)
     touch(tmp_path, "piano/a.wav", "violin/notes.mid")
-    with pytest.raises(AstError, match="violin: found no audio file, accepted are .wav, .flac, .mp3, .ogg, .opus"):
+    with pytest.raises(
+        AstError, match="violin: found no audio file, accepted are .wav, .flac, .mp3, .ogg, .opus, .aif, .*, .m4a"
+    ):
         readers.instrument_folders(tmp_path)
 
 
@@ -127,6 +142,17 @@ def test_wrong_lists_are_named_with_the_line(tmp_path, lists, message):
     with pytest.raises(AstError) as error:
         readers.piano_motion(tmp_path)
     assert message in str(error.value)
+
+
+def test_lists_of_a_windows_editor(tmp_path):
+    piano_motion(tmp_path)
+    touch(tmp_path, "audio/1033/BV1a/BV1a_seq_0000.mp3")
+    (tmp_path / "train.txt").write_bytes("1033 BV1a\r\n1033 BV1b\r\n".encode("utf-8-sig"))
+    found = readers.piano_motion(tmp_path)
+    assert [r.piece for r in found.items] == ["1033/BV1a"] and found.left_out["missing"][0] == "1033/BV1b"
+    (tmp_path / "valid.txt").write_bytes("2084 BV1c\r\n".encode("utf-16"))
+    with pytest.raises(AstError, match=r"valid.txt: not UTF-8 text from byte 0 on; accepted is a list in UTF-8$"):
+        readers.piano_motion(tmp_path)
 
 
 def test_missing_lists_are_named(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models import made_dataset, tiny
 
 from ast_lib import audio, recordings
+from ast_lib.containers import frame_length
 from ast_lib.errors import AstError
 from ast_lib.manifest import Clip, read_manifest
 from ast_lib.recordings import Recording, RecordingSampler, Selection
@@ -63,8 +64,9 @@ def test_a_stretch_is_what_the_whole_file_has_there(tmp_path, rate, channels):
     path = write(tmp_path / "a.wav", np.repeat(sweep[:, None], channels, axis=1), rate)
     whole, part = audio.load(path), recordings.read_segment(path, 1.0, 1.5)
     assert part.shape == (round(1.5 * RATE),) and part.dtype == np.float32
-    # The resampler's filter sees nothing beyond the cut, so the very ends differ.
-    assert part[200:-200] == pytest.approx(whole[RATE + 200 : RATE + len(part) - 200], abs=1e-4)
+    # The resampler's filter sees nothing beyond the cut, so the very ends differ; each has its own mean taken out.
+    expected = whole[RATE : RATE + len(part)]
+    assert part[200:-200] == pytest.approx((expected - expected.mean())[200:-200], abs=1e-4)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "DOUBLE"])
@@ -104,7 +106,9 @@ def test_bad_files_are_named(tmp_path):
     write(tmp_path / "none.wav", np.zeros((0,), np.float32))
     write(tmp_path / "nan.wav", np.where(np.arange(RATE) == 5, np.nan, tone(1)))
     write(tmp_path / "silent.wav", np.zeros(RATE, np.float32))
+    write(tmp_path / "slow.wav", tone(1), 1500)
     cases = {
+        "slow.wav": "found a rate of 1500 Hz, accepted is 2000 Hz or more",
         "empty.wav": "not readable as audio",
         "text.mp3": "not readable as audio",
         "headless.raw": "not readable as audio",
@@ -116,7 +120,7 @@ def test_bad_files_are_named(tmp_path):
     for name, message in cases.items():
         with pytest.raises(AstError, match=f"{name}: {message}"):
             recordings.read_segment(tmp_path / name, 0.0, 0.5)
-    with pytest.raises(AstError, match="none.wav: found no samples"):
+    with pytest.raises(AstError, match="none.wav: found 0 samples"):
         recordings.length(tmp_path / "none.wav")
     assert not recordings.read_segment(tmp_path / "silent.wav", 0.0, 0.5, allow_silence=True).any()
 
@@ -126,16 +130,63 @@ def test_bad_files_are_named(tmp_path):
 def test_a_recording_cut_off_in_the_middle_is_named(tmp_path, source):
     path = tmp_path / f"cut{source.suffix}"
     path.write_bytes(source.read_bytes()[: source.stat().st_size // 3])
-    with pytest.raises(AstError, match=r"1 of 1 are unreadable \(.*cut"):
-        recordings.cut([recording(path, end=100.0)])
+    with pytest.warns(audio.AudioWarning, match=rf"cut{source.suffix}: .*ends early"):
+        with pytest.raises(AstError, match=r"1 of 1 are unreadable \(.*cut"):
+            recordings.cut([recording(path, end=100.0)])
 
 
-def test_a_flac_file_cut_off_in_the_middle_is_named(tmp_path):
+def test_a_flac_file_cut_off_in_the_middle_is_named_and_what_it_has_is_used(tmp_path):
     path = tmp_path / "a.flac"
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.3, 0.3, 80 * RATE), RATE)
+    signal = np.random.default_rng(0).uniform(-0.3, 0.3, 80 * RATE)
+    soundfile.write(path, signal, RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(AstError, match=r"recordings: 1 of 1 are unreadable \(.*a.flac"):
-        recordings.cut([recording(path)])
+    with pytest.warns(audio.AudioWarning, match=r"a.flac: it ends early: found 39\.\d\d s of 80\.00 s announced"):
+        found = recordings.cut([recording(path)]).items
+    assert [clip.start for clip in found] == pytest.approx([15.0], abs=0.1)
+    first = round(found[0].start * RATE)
+    assert recordings.load_clip(found[0])[500:1000] / 0.07 == pytest.approx(
+        signal[first + 500 : first + 1000] / signal.std(), abs=0.05
+    )
+
+
+@pytest.mark.parametrize("name", ["stream.flac", "chain.ogg", "two.mp3", "plain.mp3"])
+def test_stretches_of_files_whose_headers_do_not_say_their_length(tmp_path, name):
+    """A header gives half of the length or none: a stretch of the second half is there all the same."""
+    signal = np.sin(2 * np.pi * 300 * np.arange(4 * 44100) ** 2 / 44100**2 / 4).astype(np.float32) * 0.3
+    if name == "stream.flac":
+        soundfile.write(tmp_path / name, signal, 44100)
+        data = bytearray((tmp_path / name).read_bytes())
+        data[21] &= 0xF0  # the number of samples, and the checksum of all of them
+        data[22:42] = bytes(20)
+        (tmp_path / name).write_bytes(data)
+    else:
+        halves = [signal] if name == "plain.mp3" else np.split(signal, 2)
+        for number, half in enumerate(halves):
+            soundfile.write(tmp_path / f"{number}.{name[-3:]}", half, 44100)
+        data = b"".join((tmp_path / f"{number}.{name[-3:]}").read_bytes() for number in range(len(halves)))
+        if name == "plain.mp3":
+            data = data[frame_length(data[:4]) :]  # the frame with the count
+        (tmp_path / name).write_bytes(data)
+    seconds, rate = recordings.length(tmp_path / name)
+    assert rate == 44100 and seconds == pytest.approx(4, abs=0.06)
+    whole, part = audio.load(tmp_path / name), recordings.read_segment(tmp_path / name, 2.5, 1.0)
+    expected = whole[round(2.5 * RATE) : round(3.5 * RATE)]
+    assert part[200:-200] == pytest.approx((expected - expected.mean())[200:-200], abs=1e-3)
+    with pytest.raises(AstError, match=f"{name}: found 0.* s from 3.5 s on, 1 s were expected"):
+        recordings.read_segment(tmp_path / name, 3.5, 1.0)
+    listed = dataclasses.replace(clip("c", "violin", path=tmp_path / name, seconds=1.0), start=2.9)
+    recordings.check_files([listed])
+    with pytest.raises(
+        AstError, match=rf"1 of 1 files cannot be used \(.*{name}: found [34]\.\d\d s, its clips end at 5.00"
+    ):
+        recordings.check_files([dataclasses.replace(listed, start=4.0)])
+
+
+def test_a_constant_is_taken_out_before_the_level_is_set(tmp_path):
+    path = write(tmp_path / "a.wav", tone(12) + 0.5)
+    (found,) = recordings.cut([recording(path)]).items
+    assert found.rms == pytest.approx(0.2 / np.sqrt(2), rel=1e-3)
+    assert rms(recordings.load_clip(found)) == pytest.approx(0.07, rel=1e-3)
 
 
 # --- silence
