@@ -21,8 +21,8 @@ import soxr
 from ast_lib.decoding import Decoder, Stream, open_decoder
 from ast_lib.errors import AstError
 from ast_lib.files import check_target, replacing
-from ast_lib.synth import SAMPLE_RATE
 
+SAMPLE_RATE = 22050  # Hz, of the project's data; a model names its own
 SILENCE = 1e-4  # RMS below which a file counts as silent: -80 dB below full scale
 LOWEST_RATE = 2000  # Hz, of a file: below it nothing of an instrument is left
 LARGEST = 1e9  # of a sample, where full scale is 1: beyond, sums of squares lose their meaning in float32

@@ -14,8 +14,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from ast_lib.clips import PREROLL, PairedClip, clip_notes, normalise_rms, render_clip
+from ast_lib.clips import PREROLL, PairedClip, clip_notes, render_clip
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.recordings import (
     MAX_SILENCE,
     Recording,

@@ -20,7 +20,6 @@ from ast_lib import config as configuration
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.model import TransferModel
-from ast_lib.synth import soundfont_path
 
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
@@ -44,6 +43,8 @@ def provenance(config: configuration.Config, steps: int, seconds: float, device:
     Raises:
         AstError: when a soundfont or the manifest is missing.
     """
+    from ast_lib.synth import soundfont_path  # here, since to load weights takes no synthesiser
+
     paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
     if config.data.manifest:
         paths = [pathlib.Path(config.data.manifest)]

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.processes import ALONE, Part
 from ast_lib.scores import KINDS, Notes, Piece
-from ast_lib.synth import SAMPLE_RATE, Synth
+from ast_lib.synth import Synth
 
-RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
 PREROLL = 1.0  # seconds rendered before a clip and cut off, so that a note may already sound at its start
 
 
@@ -99,14 +100,8 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
     )
 
 
-def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); silence (below -100 dB) stays."""
-    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
-    return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
-
-
 def render_clip(synth: Synth, notes: Notes, instrument: str | int, seconds: float, tuning: float = 0.0) -> np.ndarray:
-    """Audio ``(samples,)`` float32 of an excerpt after its preroll, at RMS :data:`RMS`."""
+    """Audio ``(samples,)`` float32 of an excerpt after its preroll, at RMS :data:`ast_lib.levels.RMS`."""
     audio = synth.render(notes, instrument, seconds + PREROLL, tuning)
     return normalise_rms(audio[-round(seconds * SAMPLE_RATE) :])
 

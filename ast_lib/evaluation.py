@@ -17,15 +17,17 @@ from torch import Tensor
 
 from ast_lib import metrics, results
 from ast_lib.baselines import envelope_transfer
-from ast_lib.clips import RMS, PairedClip
+from ast_lib.clips import PairedClip
 from ast_lib.config import Config
 from ast_lib.data import stack_audio
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
+from ast_lib.levels import RMS
 from ast_lib.model import TransferModel
 from ast_lib.one_shot import clip_styles
 from ast_lib.representation import refine_phase
 from ast_lib.scores import Notes
+from ast_lib.streams import Stream
 from ast_lib.transfer import class_style, synthesise, transfer_batch
 
 UNITS = {
@@ -53,7 +55,7 @@ def ceiling(model: TransferModel, truth: Tensor) -> Tensor:
 @torch.inference_mode()
 def teacher_forced_batch(model: TransferModel, source: Tensor, truth: Tensor, style: Tensor) -> Tensor:
     """As :func:`ast_lib.transfer.transfer_batch`, but the decoder's context is the truth, which transfer never has."""
-    features = model.representation(in_time(model, source, style))
+    features = model.representation(in_time(model, Stream.of(source), style).whole())
     context = model.target(model.representation(truth))
     with torch.autocast(source.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
         content = model.encode_content(features)

@@ -8,13 +8,19 @@ another player plays a clip in training (``training.another_voice``), that playe
 in one code would be one blurred clock.
 """
 
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from ast_lib.model import TransferModel
-from ast_lib.scores import Notes
-from ast_lib.synth import BLOCK, Synth
+from ast_lib.streams import BLOCK, Stream, cut
+
+if TYPE_CHECKING:
+    from ast_lib.synth import Synth
 
 BELOW = 15.0  # dB below a note's loudest, where it begins to be heard: Vos and Rasch found 6 to 15, see chapter 10
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
@@ -42,8 +48,12 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float 
     return float(np.argmax(power >= power.max() * 10 ** (-below / 10))) / sample_rate - start
 
 
-def voice_latency(synth: Synth, instrument: str, below: float = BELOW) -> float:
+def voice_latency(synth: "Synth", instrument: str, below: float = BELOW) -> float:
     """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
+    # Imported here: to transfer a file takes no synthesiser.
+    from ast_lib.scores import Notes
+    from ast_lib.synth import BLOCK
+
     one = np.ones(1)
     return float(
         np.median(
@@ -67,6 +77,24 @@ def shift(audio: Tensor, samples: Tensor) -> Tensor:
     return torch.where(inside, audio.gather(1, index.clamp(0, audio.shape[1] - 1)), 0)
 
 
+def delay(heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
+    """Samples ``(B,)`` from the latencies heard to those to be played, seconds (equation ``latency-difference``)."""
+    return ((played - heard) * sample_rate).round().long()
+
+
+def shift_stream(sound: Stream, samples: Tensor) -> Stream:
+    """As :func:`shift`, of a stream of clips."""
+    most = int(samples.abs().max())
+
+    def blocks() -> Iterator[Tensor]:
+        silence = torch.zeros(len(samples), most, device=samples.device)
+        spans = [(start, min(start + BLOCK, sound.samples) + 2 * most) for start in range(0, sound.samples, BLOCK)]
+        for window in cut(itertools.chain([silence], sound.blocks(), [silence]), spans):
+            yield shift(window, samples)[:, most : window.shape[1] - most]
+
+    return Stream(blocks, sound.samples)
+
+
 def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
     """Clips ``(B, n)`` moved from the clock of the voices that are heard to that of the voices to be played.
 
@@ -74,7 +102,7 @@ def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Ten
         heard, played: latencies of the voices ``(B,)``, seconds (equation ``latency-difference``).
         sample_rate: Hz.
     """
-    return shift(audio, ((played - heard) * sample_rate).round().long())
+    return shift(audio, delay(heard, played, sample_rate))
 
 
 def known_latency(model: TransferModel, style: Tensor) -> Tensor:
@@ -89,13 +117,13 @@ def known_latency(model: TransferModel, style: Tensor) -> Tensor:
     return torch.where(distance <= NEAR * apart[voice], model.latency[voice], 0.0)
 
 
-def in_time(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
-    """Sources ``(B, samples)`` moved by the latency of the voice to be played minus that of the voice that plays.
+def in_time(model: TransferModel, source: Stream, style: Tensor) -> Stream:
+    """Sources moved by the latency of the voice to be played minus that of the voice that plays.
 
-    Both voices are known by their styles, ``style`` ``(B, style_size)`` and that of the source. A model without
+    Both voices are known by their styles, ``style`` ``(B, style_size)`` and that of the whole source. A model without
     latencies (``model.align_onsets=false``) leaves the sources as they are.
     """
     if not model.latency.any():
         return source
-    heard = known_latency(model, model.mean_style(model.representation(source)))
-    return align(source, heard, known_latency(model, style), model.config.representation.sample_rate)
+    heard = known_latency(model, model.style_of(source))
+    return shift_stream(source, delay(heard, known_latency(model, style), model.config.representation.sample_rate))

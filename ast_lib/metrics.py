@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.representation import Spectrogram
 from ast_lib.scores import Notes
 from ast_lib.synth import SAMPLE_RATE

@@ -5,6 +5,7 @@ Chapters: ``notebooks/04_encoders.md``, ``notebooks/08_adversary.md`` (the noisy
 """
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,9 @@ from ast_lib.decoder_variants import build_decoder
 from ast_lib.encoders import OneHot, PictureEncoder, SectionEncoder, initialise
 from ast_lib.errors import AstError
 from ast_lib.representation import Features, Representation, lock_phase
+from ast_lib.streams import Stream, cut
 
+NOISE_BLOCK = 1024  # sections whose noise is drawn at once; of a multiple of 16 numbers, which torch draws together
 SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
 
@@ -47,12 +50,30 @@ def channel(code: Tensor, deviation: float, noise: torch.Generator | None = None
     """
     if deviation == 0:
         return code
-    clips, random = (1, torch.Generator().manual_seed(0)) if noise is None else (len(code), noise)
-    drawn = torch.randn(clips, *code.shape[1:], generator=random)
-    if stays:
-        constant = clips, 1, code.shape[2]
-        drawn = channel_noise(drawn, torch.randn(constant, generator=random), torch.rand(constant, generator=random))
+    if noise is None:
+        drawn = torch.cat(list(same_noise(code.shape[1], code.shape[2], stays)), dim=1)
+    else:
+        drawn = torch.randn(code.shape, generator=noise)
+        if stays:
+            constant = len(code), 1, code.shape[2]
+            drawn = channel_noise(drawn, torch.randn(constant, generator=noise), torch.rand(constant, generator=noise))
     return code + deviation * drawn.to(code)
+
+
+def same_noise(sections: int, size: int, stays: bool) -> Iterator[Tensor]:
+    """The noise that :func:`channel` adds to every clip of ``sections`` sections, in blocks ``(1, n, size)``.
+
+    It is drawn in the order of time, so that clips of different lengths have the same white noise.
+    """
+    counts = [min(NOISE_BLOCK, sections - start) for start in range(0, sections, NOISE_BLOCK)]
+    white, after = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    if stays:
+        for count in counts:  # what stays is drawn after the noise of all sections
+            torch.randn(1, count, size, generator=after)
+        offset, strength = torch.randn(1, 1, size, generator=after), torch.rand(1, 1, size, generator=after)
+    for count in counts:
+        drawn = torch.randn(1, count, size, generator=white)
+        yield channel_noise(drawn, offset, strength) if stays else drawn
 
 
 class TransferModel(nn.Module):
@@ -145,17 +166,21 @@ class TransferModel(nn.Module):
 
     def likeliest_voices(self, features: Features) -> Tensor:
         """For each clip ``(B,)`` the voice whose statistics, as independent Gaussians, make it most likely."""
-        scores = []
+        return self._surprises(features).argmin(dim=0)
+
+    def _surprises(self, features: Features) -> Tensor:
+        """Negative logarithm of the likelihood of each voice for each clip, up to a constant: ``(voices, B)``."""
+        surprises = []
         for voice in range(len(self.config.voices)):
-            score = 0
+            total = 0
             for name in self.inputs:
                 spectrum = features.spectrum(name)
                 voices = torch.full((len(spectrum),), voice, device=spectrum.device)
                 deviation = self._statistics(name, voices, spectrum.ndim)[1]
                 surprise = 0.5 * self.normalise(spectrum, name, voices).square() + deviation.log()
-                score = score - surprise.flatten(1).sum(dim=1)
-            scores.append(score)
-        return torch.stack(scores).argmax(dim=0)
+                total = total + surprise.flatten(1).sum(dim=1)
+            surprises.append(total)
+        return torch.stack(surprises)
 
     def _known(self, features: Features, voices: Tensor | None) -> Tensor | None:
         if self.config.representation.statistics == "per_class" and voices is None:
@@ -170,6 +195,14 @@ class TransferModel(nn.Module):
         voices = self._known(features, voices)
         both = torch.cat([self.normalise(features.spectrum(name), name, voices) for name in self.inputs], dim=-1)
         return both if both.ndim == 4 else both.flatten(2, 3)
+
+    def input_windows(self, sound: Stream) -> Iterator[Tensor]:
+        """:meth:`encoder_input` of a stream, in blocks of sections."""
+        voices = None
+        if self.config.representation.statistics == "per_class":
+            voices = sum(self._surprises(features) for features in self.representation.windows(sound)).argmin(dim=0)
+        for features in self.representation.windows(sound):
+            yield self.encoder_input(features, voices)
 
     def target(self, features: Features, voices: Tensor | None = None) -> Tensor:
         """What the decoder is to draw, and its context: normalised magnitudes ``(B, S, T, F)``.
@@ -195,16 +228,30 @@ class TransferModel(nn.Module):
         ``model.content_noise`` the noise of the channel is in it (:func:`channel`, whose argument ``noise`` is).
         """
         inputs = self.encoder_input(features, voices)
-        sections, window = inputs.shape[1], self.config.model.window
-        half = self.config.model.overlap // 2
-        parts = []
+        content = torch.cat(list(self._content_windows([inputs], inputs.shape[1])), dim=1)
+        return channel(content, self.config.model.content_noise, noise, stays=True)
+
+    def content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
+        """As :meth:`encode_content`, of :meth:`input_windows` of ``sections`` in all: the same, window by window."""
+        deviation, size = self.config.model.content_noise, self.config.model.content_size
+        noise = cut(same_noise(sections, size, stays=True), [kept for _, kept in self._content_spans(sections)])
+        for content, drawn in zip(self._content_windows(inputs, sections), noise, strict=True):
+            yield content + deviation * drawn.to(content)
+
+    def _content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
+        spans = self._content_spans(sections)
+        for (seen, kept), window in zip(spans, cut(inputs, [seen for seen, _ in spans]), strict=True):
+            yield self.content_encoder(window)[:, kept[0] - seen[0] : kept[1] - seen[0]]
+
+    def _content_spans(self, sections: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Of each window the sections that the content encoder sees, and those of them that are kept."""
+        window, overlap = self.config.model.window, self.config.model.overlap
+        half, spans = overlap // 2, []
         for start, stop in self.windows(sections):
             begin = max(min(start, sections - window), 0)  # the last window is a full one
-            content = self.content_encoder(inputs[:, begin:stop])
-            keep_from = start + half if start else 0
-            keep_to = stop if stop == sections else stop - (self.config.model.overlap - half)
-            parts.append(content[:, keep_from - begin : keep_to - begin])
-        return channel(torch.cat(parts, dim=1), self.config.model.content_noise, noise, stays=True)
+            kept = start + half if start else 0, stop if stop == sections else stop - (overlap - half)
+            spans.append(((begin, stop), kept))
+        return spans
 
     def encode_style(
         self, features: Features, voices: Tensor | None = None, noise: torch.Generator | None = None
@@ -226,33 +273,55 @@ class TransferModel(nn.Module):
         """
         return self._styles(features, voices).mean(dim=1)
 
+    def style_of(self, sound: Stream) -> Tensor:
+        """As :meth:`mean_style`, of a stream."""
+        if self.config.model.style_encoder != "transformer":
+            raise self._no_style()
+        sections = self.representation.sections(sound.samples)
+        return torch.stack(list(self._style_windows(self.input_windows(sound), sections)), dim=1).mean(dim=1)
+
     def _styles(self, features: Features, voices: Tensor | None) -> Tensor:
         """``z_style`` of each window ``(B, windows, style_size)``."""
         if self.config.model.style_encoder != "transformer":
             if voices is None:
-                raise AstError(
-                    f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which knows the "
-                    "styles of its instruments alone; accepted is transformer"
-                )
+                raise self._no_style()
             return self.style_encoder(voices)[:, None]
         inputs = self.encoder_input(features, voices)
-        styles = [self.style_encoder(inputs[:, start:stop]) for start, stop in self.windows(inputs.shape[1])]
-        return torch.stack(styles, dim=1)
+        return torch.stack(list(self._style_windows([inputs], inputs.shape[1])), dim=1)
+
+    def _style_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
+        return (self.style_encoder(window) for window in cut(inputs, self.windows(sections)))
+
+    def _no_style(self) -> AstError:
+        return AstError(
+            f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which knows the "
+            "styles of its instruments alone; accepted is transformer"
+        )
 
     def generate(self, content: Tensor, style: Tensor) -> Prediction:
         """Free-running decoding of any length: each window continues from the last ``overlap`` generated sections.
 
         Time grows linearly with the length; beside the result, memory is bounded by the window.
         """
-        overlap, sections, whole = self.config.model.overlap, content.shape[1], None
-        for start, stop in self.windows(sections):
-            begin = start + overlap if start else 0
-            prefix = take(whole, start, begin).context.to(content.dtype) if start and overlap else None
-            part = self.decoder.generate(content[:, start:stop], style, prefix, self.config.model.context_weight)
+        begin, sections, whole = 0, content.shape[1], None
+        parts = self.drawn_windows([content], sections, style)
+        for part, (_, stop) in zip(parts, self.windows(sections), strict=True):
             # Room for all windows at once: joined at the end, they would be there twice.
             whole = whole or map_parts(lambda tensors: tensors[0][:, :1].repeat(1, sections, 1, 1), part)
             map_parts(lambda tensors: tensors[0].copy_(tensors[1]), take(whole, begin, stop), part)
+            begin = stop
         return self._of_voice(whole, style)
+
+    def drawn_windows(self, contents: Iterable[Tensor], sections: int, style: Tensor) -> Iterator[Prediction]:
+        """As :meth:`generate`, of the content of ``sections`` that comes in blocks: what each window adds."""
+        overlap, spans, past = self.config.model.overlap, self.windows(sections), None
+        for content in cut(contents, spans):
+            given = style.to(content.dtype)
+            part = self.decoder.generate(content, given, past, self.config.model.context_weight)
+            if overlap:
+                context = part.context.to(content.dtype)
+                past = (context if past is None else torch.cat([past, context], dim=1))[:, -overlap:]
+            yield self._of_voice(part, given)
 
     def _of_voice(self, prediction: Prediction, style: Tensor) -> Prediction:
         """With the voice whose prototype is nearest to the style, where each has its own statistics."""
@@ -277,11 +346,25 @@ class TransferModel(nn.Module):
 
         A complex one is decompressed as it is.
         """
+        return torch.cat(list(self.stft_windows([prediction], frames)), dim=1)
+
+    def stft_windows(self, predictions: Iterable[Prediction], frames: int) -> Iterator[Tensor]:
+        """As :meth:`to_stft`, of :meth:`drawn_windows`: ``frames`` frames in blocks."""
+        if self.output == "stft_complex":
+            blocks = self.representation.channel_blocks(map(self._spectrum, predictions))
+        else:
+            blocks = self.representation.stft_blocks((self._spectrum(each), each.advance) for each in predictions)
+        for stft in blocks:
+            kept = stft[:, :frames]
+            frames -= kept.shape[1]
+            if not kept.shape[1]:
+                return  # the last section may reach beyond the end
+            yield kept if self.output == "stft_complex" else lock_phase(kept)
+
+    def _spectrum(self, prediction: Prediction) -> Tensor:
         drawn = prediction.context.float()
         if self.output == "stft_complex":
             drawn = drawn.unflatten(2, (2, -1))
         if self.config.representation.denormalise:
             drawn = self.denormalise(drawn, self.output, prediction.voices)
-        if self.output == "stft_complex":
-            return self.representation.from_channels(drawn)[:, :frames]
-        return lock_phase(self.representation.to_stft(drawn, prediction.advance)[:, :frames])
+        return drawn

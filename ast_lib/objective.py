@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ast_lib.augment import change_decay, change_gain, corrupt_context, equalise
 from ast_lib.batches import Batch, Translation
-from ast_lib.clips import RMS
 from ast_lib.config import Config
 from ast_lib.curriculum import loss_weights, phase_at
 from ast_lib.decoder import ComplexPrediction, Prediction
+from ast_lib.levels import RMS
 from ast_lib.losses import reconstruction
 from ast_lib.losses.adversarial import (
     critic_hinge,

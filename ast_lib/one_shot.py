@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ast_lib import audio
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.model import TransferModel
 from ast_lib.representation import Features
 

@@ -19,9 +19,9 @@ import soundfile
 import soxr
 
 from ast_lib import audio
-from ast_lib.clips import normalise_rms
 from ast_lib.decoding import open_decoder
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.manifest import SPLITS, Clip, write_manifest
 from ast_lib.processes import ALONE, Part
 from ast_lib.synth import SAMPLE_RATE

@@ -6,8 +6,9 @@ invertible (:meth:`Spectrogram.invert`); the CQT is only read.
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,10 @@ from torch.nn import functional as F
 
 from ast_lib.config import RepresentationConfig
 from ast_lib.losses.reconstruction import as_complex
+from ast_lib.streams import Stream, cut
+
+SECTIONS = 256  # whose features are computed at once: 12 s of sections of 4 frames
+FRAMES = 1024  # whose phases are refined at once: 12 s
 
 
 class Spectrogram(nn.Module):
@@ -93,6 +98,8 @@ class ConstantQ(nn.Module):
         taps = torch.arange(-16, 17)
         low_pass = torch.sinc(taps / 2) * torch.kaiser_window(33, periodic=False, beta=5.65)
         self.register_buffer("low_pass", low_pass / low_pass.sum(), persistent=False)
+        # Samples on either side that a frame sees: its window at the lowest rate, and the low-passes before it.
+        self.reach = self.width // 2 * 2**octaves + 16 * (2**octaves - 1)
 
     def forward(self, audio: Tensor) -> Tensor:
         """``(B, samples)`` to complex ``(B, T, octaves * bins_per_octave)``, lowest bin first."""
@@ -161,10 +168,13 @@ def lock_phase(stft: Tensor) -> Tensor:
     return torch.where(locked != 0, magnitude * locked, stft)
 
 
-def accumulate_phase(advance: Tensor, rotation: Tensor) -> Tensor:
-    """Phase ``(B, T, F)`` in radians, from 0, whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``)."""
+def accumulate_phase(advance: Tensor, rotation: Tensor, last: Tensor | None = None) -> Tensor:
+    """Phase ``(B, T, F)`` in radians whose :func:`phase_advance` is ``advance`` (complex ``(B, T, F)``).
+
+    It begins at 0, or continues from the phase ``last`` ``(B, F)`` of the frame before.
+    """
     step = advance.angle().double() + rotation.double()
-    step[:, 0] = 0
+    step[:, 0] = 0 if last is None else step[:, 0] + last
     return torch.remainder(torch.cumsum(step, dim=1), 2 * torch.pi).float()
 
 
@@ -186,16 +196,33 @@ def join_sections(sections: Tensor, overlap: int = 0) -> Tensor:
 
     With another ``overlap`` than the one that cut them the seams are misaligned (chapter 10, equation ``seam``).
     """
-    if overlap == 0:
-        return sections.flatten(1, 2)
-    count, length = sections.shape[1:3]
-    step = length - overlap
-    total = sections.new_zeros(len(sections), count * step + overlap, *sections.shape[3:])
-    weight = torch.zeros(count * step + overlap, device=sections.device)
-    for index in range(count):
-        total[:, index * step : index * step + length] += sections[:, index]
-        weight[index * step : index * step + length] += 1
-    return total / weight.view(-1, *[1] * (total.ndim - 2))
+    return torch.cat(list(join_blocks([sections], overlap)), dim=1)
+
+
+def join_blocks(blocks: Iterable[Tensor], overlap: int = 0) -> Iterator[Tensor]:
+    """As :func:`join_sections`, of sections ``(B, n, length, ...)`` that come in blocks: frames in blocks.
+
+    Frames that sections of the next block share are held back until it is there.
+    """
+    shared = None  # sum and weight of what is held back
+    for sections in blocks:
+        if overlap == 0:
+            yield sections.flatten(1, 2)
+            continue
+        count, length = sections.shape[1:3]
+        step = length - overlap
+        total = sections.new_zeros(len(sections), count * step + overlap, *sections.shape[3:])
+        weight = torch.zeros(count * step + overlap, *[1] * (total.ndim - 2), device=sections.device)
+        if shared is not None:
+            total[:, :overlap] += shared[0]
+            weight[:overlap] += shared[1]
+        for index in range(count):
+            total[:, index * step : index * step + length] += sections[:, index]
+            weight[index * step : index * step + length] += 1
+        yield total[:, : count * step] / weight[: count * step]
+        shared = total[:, count * step :], weight[count * step :]
+    if shared is not None:
+        yield shared[0] / shared[1]
 
 
 def direction(spectrum: Tensor) -> Tensor:
@@ -284,18 +311,50 @@ class Representation(nn.Module):
             to_sections(direction(cqt), *cut) if needs_phase else None,
         )
 
+    def windows(self, sound: Stream) -> Iterator[Features]:
+        """As :meth:`forward`, of a stream, in blocks of up to :data:`SECTIONS` sections.
+
+        Each is computed from as much sound around it as its transforms reach to, so that it is what the whole gives.
+        """
+        shape, total = self.config, self.sections(sound.samples)
+        step = shape.section_frames - shape.section_overlap
+        spare = -(-max(self.constant_q.reach, shape.n_fft) // (step * shape.hop))  # sections on both sides
+        cores = [(start, min(start + SECTIONS, total)) for start in range(0, total, SECTIONS)]
+        begins = [max(start - spare, 0) for start, _ in cores]
+        ends = [((stop + spare) * step + shape.section_frames) * shape.hop for _, stop in cores]
+        spans = [(b * step * shape.hop, min(e, sound.samples)) for b, e in zip(begins, ends, strict=True)]
+        for (start, stop), begin, audio in zip(cores, begins, cut(sound.blocks(), spans), strict=True):
+            yield _each_field(lambda t, a=start - begin, b=stop - begin: t[:, a:b], self(audio))
+
+    def sections(self, samples: int) -> int:
+        """``S`` of so much audio."""
+        step = self.config.section_frames - self.config.section_overlap
+        return max(-(-(1 + samples // self.config.hop - self.config.section_overlap) // step), 1)
+
     def to_stft(self, magnitude: Tensor, advance: Tensor) -> Tensor:
         """Complex STFT ``(B, S * T, F)`` from compressed magnitudes and phasors, both ``(B, S, T, F)``."""
-        size = self._join(magnitude).clamp_min(0) ** (1 / self.config.compression)
-        return torch.polar(size, accumulate_phase(self._join(advance), self.rotation))
+        return torch.cat(list(self.stft_blocks([(magnitude, advance)])), dim=1)
 
-    def from_channels(self, channels: Tensor) -> Tensor:
-        """Complex STFT ``(B, frames, F)`` from real and imaginary part ``(B, S, 2, T, F)``, the compression undone."""
-        compressed = self._join(as_complex(channels))
-        return compressed * compressed.abs().clamp_min(1e-30) ** (1 / self.config.compression - 1)
+    def stft_blocks(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """As :meth:`to_stft`, of sections that come in blocks; phases go on from block to block."""
+        magnitudes, advances = itertools.tee(blocks)
+        last = None
+        joined = self._join(magnitude for magnitude, _ in magnitudes), self._join(advance for _, advance in advances)
+        for magnitude, advance in zip(*joined, strict=True):
+            phase = accumulate_phase(advance, self.rotation, last)
+            last = phase[:, -1]
+            yield torch.polar(magnitude.clamp_min(0) ** (1 / self.config.compression), phase)
 
-    def _join(self, sections: Tensor) -> Tensor:
-        return join_sections(sections, self.config.section_overlap - self.config.join_shift)
+    def channel_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Complex STFT ``(B, frames, F)`` from real and imaginary part ``(B, S, 2, T, F)``, the compression undone.
+
+        Both come in blocks.
+        """
+        for compressed in self._join(as_complex(channels) for channels in blocks):
+            yield compressed * compressed.abs().clamp_min(1e-30) ** (1 / self.config.compression - 1)
+
+    def _join(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        return join_blocks(blocks, self.config.section_overlap - self.config.join_shift)
 
 
 def refine_phase(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: int) -> Tensor:
@@ -308,13 +367,30 @@ def refine_phase(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: in
         steps: number of iterations; 0 returns the inverse of ``stft`` itself.
 
     Returns:
-        audio ``(B, samples)``.
+        audio ``(B, samples)``, from windows of :data:`FRAMES` frames and as many around them as the steps reach to:
+        what the whole at once gives.
 
     Source: Griffin and Lim, "Signal estimation from modified short-time Fourier transform" (1984); the accelerated form
     with momentum is Perraudin, Balazs and Søndergaard (2013).
     """
-    # One clip at a time: the working set of a clip fits into the processor's cache, that of a batch does not.
-    return torch.cat([_refine_clip(spectrogram, clip[None], samples, steps) for clip in stft])
+    return torch.cat(list(refine_blocks(spectrogram, [stft], stft.shape[1], samples, steps)), dim=1)
+
+
+def refine_blocks(
+    spectrogram: Spectrogram, blocks: Iterable[Tensor], frames: int, samples: int, steps: int
+) -> Iterator[Tensor]:
+    """As :func:`refine_phase`, of a spectrogram of ``frames`` frames that comes in blocks: audio in blocks."""
+    hop = spectrogram.hop
+    # A frame is consistent with those that it shares samples with, and a step spreads by as many.
+    spare = (steps + 1) * (spectrogram.n_fft // hop - 1)
+    cores = [(start, min(start + FRAMES, frames)) for start in range(0, frames, FRAMES)]
+    spans = [(max(start - spare, 0), min(stop + spare, frames)) for start, stop in cores]
+    for (start, stop), (begin, end), window in zip(cores, spans, cut(blocks, spans), strict=True):
+        length = samples - begin * hop if end == frames else (end - begin - 1) * hop
+        last = samples if stop == frames else stop * hop
+        # One clip at a time: the working set of a clip fits into the processor's cache, that of a batch does not.
+        audio = torch.cat([_refine_clip(spectrogram, clip[None], length, steps) for clip in window])
+        yield audio[:, (start - begin) * hop : last - begin * hop]
 
 
 def _refine_clip(spectrogram: Spectrogram, stft: Tensor, samples: int, steps: int) -> Tensor:

@@ -17,10 +17,10 @@ import threading
 
 import numpy as np
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.errors import AstError
 from ast_lib.scores import Notes
 
-SAMPLE_RATE = 22050
 BLOCK = 64  # samples that FluidSynth computes at once
 VOICES = 128
 # Soundfonts that go by a name, the default first: the Python package that holds the file, and where in it ...

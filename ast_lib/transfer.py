@@ -5,22 +5,32 @@ any clip (one-shot, :mod:`ast_lib.one_shot`). The complex spectrogram comes from
 phase advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
 """
 
+import collections
+import functools
+import io
 import os
 import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ast_lib import audio, checkpoint
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
 from ast_lib.latency import in_time
+from ast_lib.levels import RMS, Meter, pause_gain, with_gain
 from ast_lib.model import TransferModel
 from ast_lib.one_shot import clip_style
-from ast_lib.representation import refine_phase
+from ast_lib.representation import refine_blocks, refine_phase
+from ast_lib.streams import BLOCK, Stream, under
 
 PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
+BAR = "{percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
+BAR_AFTER = 3.0  # seconds: what takes less shows no bar
 
 
 def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor:
@@ -55,14 +65,27 @@ def synthesise(model: TransferModel, stft: Tensor, samples: int, phase: str) -> 
     return refine_phase(model.representation.spectrogram, stft, samples, PHASES[phase])
 
 
-@torch.inference_mode()
+def transfer_windows(model: TransferModel, source: Stream, style: Tensor) -> Iterator[Tensor]:
+    """Free-running transfer of a stream of any length: a complex STFT ``(B, T, F)`` in blocks of a few seconds.
+
+    Args:
+        source: ``(B, samples)`` at RMS 0.07; it is read two or three times.
+        style: ``(B, style_size)``.
+    """
+    mixed = {"dtype": torch.bfloat16, "enabled": model.config.training.precision == "bf16-mixed"}
+    networks = functools.partial(torch.autocast, style.device.type, **mixed)
+    transforms = functools.partial(torch.autocast, style.device.type, enabled=False)
+    moved, sections = in_time(model, source, style), model.representation.sections(source.samples)
+    inputs = under(transforms, model.input_windows(moved))
+    contents = under(networks, model.content_windows(inputs, sections))
+    drawn = under(networks, model.drawn_windows(contents, sections, style))
+    return model.stft_windows(drawn, 1 + source.samples // model.config.representation.hop)
+
+
+@torch.no_grad()
 def transfer_batch(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
-    """Free-running transfer: audio ``(B, samples)`` at RMS 0.07 and styles ``(B, style_size)`` to a complex STFT."""
-    features = model.representation(in_time(model, source, style))
-    with torch.autocast(source.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
-        content = model.encode_content(features)
-        prediction = model.generate(content, style.to(content.dtype))
-    return model.to_stft(prediction, 1 + source.shape[-1] // model.config.representation.hop)
+    """:func:`transfer_windows` of audio ``(B, samples)``, joined."""
+    return torch.cat(list(transfer_windows(model, Stream.of(source), style)), dim=1)
 
 
 def transfer(
@@ -88,14 +111,48 @@ def transfer(
             style clip, or one with NaN; a style clip that is too short.
     """
     check_choice(to, style, phase)
-    return _transfer(model, source, class_style(model, to) if style is None else clip_style(model, style), phase)
-
-
-def _transfer(model: TransferModel, source: np.ndarray, style: Tensor, phase: str) -> np.ndarray:
     source = audio.check("source", np.asarray(source, dtype=np.float32))
-    level = float(np.sqrt(np.mean(np.square(source, dtype=np.float64))))
-    stft = transfer_batch(model, torch.from_numpy(normalise_rms(source))[None], style)
-    return normalise_rms(synthesise(model, stft, len(source), phase)[0].numpy(), level)
+    target = class_style(model, to) if style is None else clip_style(model, style)
+    made, gain = _transfer(model, lambda: [source], target, phase, io.BytesIO())
+    return np.concatenate([block * np.float32(gain) for block in made])
+
+
+@torch.no_grad()
+def _transfer(
+    model: TransferModel,
+    source: Callable[[], Iterable[np.ndarray]],
+    style: Tensor,
+    phase: str,
+    store: BinaryIO,
+    progress: bool = False,
+) -> tuple[Iterator[np.ndarray], float]:
+    """Transfer a source that ``source()`` gives in blocks, anew with each call, through an open, empty file.
+
+    Returns:
+        the result in blocks, and what they are to be multiplied by: its level is known when all of it is there.
+    """
+    heard, raw = Meter(), Meter()
+    collections.deque(heard(source()), maxlen=0)
+    samples, hop = heard.level().samples, model.config.representation.hop
+    scale = RMS / heard.level().rms
+    sound = Stream(lambda: (torch.from_numpy((b * scale).astype(np.float32))[None] for b in source()), samples)
+    stft, steps = transfer_windows(model, sound, style), PHASES[phase]
+    blocks = refine_blocks(model.representation.spectrogram, stft, 1 + samples // hop, samples, steps)
+    rate = model.config.representation.sample_rate
+    shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if progress else True}
+    with tqdm(total=samples / rate, **shown) as bar:  # on a terminal only
+        for block in raw(block[0].numpy() for block in blocks):
+            store.write(block.tobytes())
+            bar.update(len(block) / rate)
+    gain = pause_gain(heard.level().powers, raw.level().powers)
+
+    def quietened() -> Iterator[np.ndarray]:
+        store.seek(0)
+        return with_gain((np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b"")), gain)
+
+    final = Meter()
+    collections.deque(final(quietened()), maxlen=0)
+    return quietened(), heard.level().rms / final.level().rms if final.level().rms > 1e-5 else 1.0
 
 
 def transfer_file(
@@ -123,6 +180,11 @@ def transfer_file(
     audio.check_output(output)
     model = checkpoint.load_weights(checkpoint.find_weights() if weights is None else weights)
     rate = model.config.representation.sample_rate
-    sound = audio.load(source, rate)
-    target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
-    return audio.save(output, _transfer(model, sound, target, phase), rate)
+    with audio.open_sound(source) as sound:
+        target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
+        try:
+            with tempfile.TemporaryFile(dir=pathlib.Path(output).resolve().parent) as store:
+                made = _transfer(model, lambda: sound.blocks(rate), target, phase, store, progress=True)
+                return audio.save(output, made[0], rate, made[1])
+        except OSError as error:  # of the store
+            raise AstError(f"{output}: could not be written: {error.strerror or error}") from error

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from ast_lib import bach_violin, metrics
-from ast_lib.clips import RMS
 from ast_lib.errors import AstError
+from ast_lib.levels import RMS
 from ast_lib.recordings import assign_splits, cut
 from ast_lib.scores import Notes
 from ast_lib.synth import SAMPLE_RATE, shared_synth

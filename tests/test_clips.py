@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ast_lib import clips, synth
-from ast_lib.clips import PREROLL, RMS, BatchSampler, Splits
+from ast_lib.clips import PREROLL, BatchSampler, Splits
 from ast_lib.errors import AstError
+from ast_lib.levels import RMS
 from ast_lib.scores import Notes, Piece
 from ast_lib.synth import SAMPLE_RATE
 

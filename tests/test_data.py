@@ -5,10 +5,10 @@ import pytest
 import torch
 from models import made_dataset, tiny
 
-from ast_lib.clips import RMS
 from ast_lib.config import override, preset
 from ast_lib.data import build_dataset, stack_audio
 from ast_lib.errors import AstError
+from ast_lib.levels import RMS
 from ast_lib.synth import SAMPLE_RATE
 
 

@@ -8,7 +8,8 @@ from models import made_dataset, noise, tiny, tone, untrained
 from ast_lib.config import override
 from ast_lib.errors import AstError
 from ast_lib.evaluation import teacher_forced_batch
-from ast_lib.latency import align, in_time, known_latency, onset_delay, shift, voice_latency
+from ast_lib.latency import align, in_time, known_latency, onset_delay, shift, shift_stream, voice_latency
+from ast_lib.streams import Stream
 from ast_lib.synth import SAMPLE_RATE, shared_synth
 from ast_lib.training import Trainer
 from ast_lib.transfer import transfer, transfer_batch
@@ -44,6 +45,17 @@ def test_clips_move_each_by_its_own_samples_and_silence_comes_in():
     assert moved.tolist() == [[1, 2, 3, 4, 5], [0, 0, 1, 2, 3], [2, 3, 4, 5, 0], [0] * 5]
 
 
+@pytest.mark.parametrize("samples", [[0, 0], [3, -5], [-900, 40], [900, 900]])
+@pytest.mark.parametrize("length", [1, 7, 500])
+def test_a_stream_moves_as_the_whole_does(monkeypatch, samples, length):
+    monkeypatch.setattr("ast_lib.latency.BLOCK", 64)
+    audio = torch.from_numpy(np.stack([noise(0.02), noise(0.02, seed=1)]))
+    stream = Stream(lambda: audio.split(length, dim=1), audio.shape[1])
+    moved = shift_stream(stream, torch.tensor(samples))
+    assert moved.samples == audio.shape[1]
+    assert torch.equal(moved.whole(), shift(audio, torch.tensor(samples)))
+
+
 def test_a_clip_goes_to_the_clock_of_the_voice_to_be_played():
     audio = torch.arange(1.0, 6.0).repeat(3, 1)
     moved = align(audio, heard=torch.tensor([0.0, 0.2, 0.1]), played=torch.tensor([0.2, 0.0, 0.1]), sample_rate=10)
@@ -59,13 +71,17 @@ def model():
     return model
 
 
+def moved_by(model, source, style):
+    return in_time(model, Stream.of(source), style).whole()
+
+
 def test_a_source_waits_for_the_voice_that_speaks_later(model):
     source = torch.from_numpy(np.stack([noise(0.5), noise(0.5, seed=1)]))
-    moved = in_time(model, source, model.prototypes)  # the first clip to the voice that it has
+    moved = moved_by(model, source, model.prototypes)  # the first clip to the voice that it has
     assert torch.equal(moved[0], source[0])
     assert torch.equal(moved[1, 441:], source[1, :-441]) and not moved[1, :441].any()
     model.prototypes.copy_(model.prototypes.flip(0))  # now the source is the voice that speaks late
-    back = in_time(model, source, model.prototypes)
+    back = moved_by(model, source, model.prototypes)
     assert torch.equal(back[1], source[1]) and torch.equal(back[0, :-441], source[0, 441:])
 
 
@@ -77,17 +93,17 @@ def test_a_style_is_known_within_two_fifths_of_the_way_to_the_next_prototype(mod
 
 def test_a_stranger_is_taken_to_be_heard_in_time(model):
     source, middle = torch.from_numpy(noise(0.5))[None], torch.full((1, 32), 50.0)
-    assert torch.equal(in_time(model, source, middle), shift(source, torch.tensor([-22])))  # 1 ms of the source's
+    assert torch.equal(moved_by(model, source, middle), shift(source, torch.tensor([-22])))  # 1 ms of the source's
     model.prototypes.sub_(50.0)  # now the source lies in the middle
-    assert torch.equal(in_time(model, source, model.prototypes[1:]), shift(source, torch.tensor([463])))
-    assert torch.equal(in_time(model, source, middle - 50.0), source)
+    assert torch.equal(moved_by(model, source, model.prototypes[1:]), shift(source, torch.tensor([463])))
+    assert torch.equal(moved_by(model, source, middle - 50.0), source)
 
 
 def test_transfer_is_that_of_the_moved_source(model):
     source = torch.from_numpy(noise(0.7))[None]
     found = transfer_batch(model, source, model.prototypes[1:])
     forced = teacher_forced_batch(model, source, source, model.prototypes[1:])
-    moved = in_time(model, source, model.prototypes[1:])
+    moved = moved_by(model, source, model.prototypes[1:])
     model.latency.zero_()
     torch.testing.assert_close(found, transfer_batch(model, moved, model.prototypes[1:]))
     torch.testing.assert_close(forced, teacher_forced_batch(model, moved, source, model.prototypes[1:]))
@@ -96,8 +112,8 @@ def test_transfer_is_that_of_the_moved_source(model):
 
 def test_without_latencies_nothing_is_moved_or_encoded(model, monkeypatch):
     model.latency.zero_()
-    monkeypatch.setattr(model, "mean_style", None)
-    source = torch.from_numpy(noise(0.1))[None]
+    monkeypatch.setattr(model, "style_of", None)
+    source = Stream.of(torch.from_numpy(noise(0.1))[None])
     assert in_time(model, source, model.prototypes[1:]) is source
 
 

@@ -115,7 +115,7 @@ def test_the_noise_of_a_style_has_its_deviation_and_the_codes_precision():
     code = torch.randn(3000, 8, dtype=torch.float64)
     sent = channel(code, 0.5, torch.Generator().manual_seed(1))
     assert sent.dtype == torch.float64 and (sent - code).std().item() == pytest.approx(0.5, rel=0.03)
-    assert channel(code.bfloat16(), 0.5).dtype == torch.bfloat16
+    assert channel(code[None].bfloat16(), 0.5).dtype == torch.bfloat16
 
 
 def test_the_noise_of_content_blurs_the_mean_and_the_deviation_of_a_clip_too():

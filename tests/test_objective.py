@@ -8,9 +8,9 @@ import torch
 from models import made_dataset, tiny
 
 from ast_lib import objective
-from ast_lib.clips import RMS
 from ast_lib.config import override
 from ast_lib.decoder import Prediction
+from ast_lib.levels import RMS
 from ast_lib.losses.margin import class_prototypes
 from ast_lib.metrics import log_spectral_distance
 from ast_lib.training import Trainer

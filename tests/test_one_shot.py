@@ -7,8 +7,8 @@ import pytest
 import torch
 from models import noise, tiny, tone, untrained
 
-from ast_lib.clips import normalise_rms
 from ast_lib.errors import AstError
+from ast_lib.levels import normalise_rms
 from ast_lib.one_shot import FIT_RATE, clip_style, clip_styles, fit_styles, redraw_error
 from ast_lib.transfer import transfer
 

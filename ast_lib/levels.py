@@ -1,0 +1,117 @@
+"""Levels: what every clip is scaled to, and what keeps the pauses of a transferred recording as quiet as they were.
+
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/15_listening.md``. Levels are root mean squares, full scale is 1;
+powers are their squares. A frame is :data:`FRAME` samples.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
+FRAME = 256  # samples
+AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
+SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
+SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatever is heard there
+STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within so many dB; a piano's note falls by more
+
+
+def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
+    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); silence (below -100 dB) stays."""
+    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
+    return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """Mean powers of a sound's frames, ``(frames,)``, of which the last may be shorter; and the number of samples."""
+
+    powers: np.ndarray
+    samples: int
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the whole."""
+        last = self.samples - FRAME * (len(self.powers) - 1)
+        return float(np.sqrt((FRAME * self.powers[:-1].sum() + last * self.powers[-1]) / self.samples))
+
+
+class Meter:
+    """Measures the :class:`Level` of sound that passes by in blocks ``(n,)``; it keeps 2.5 MB of an hour."""
+
+    def __init__(self):
+        self._powers, self._rest, self._samples = [], np.zeros(0), 0
+
+    def __call__(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same blocks, measured."""
+        for block in blocks:
+            squares = np.concatenate([self._rest, np.square(block, dtype=np.float64)])
+            whole = len(squares) - len(squares) % FRAME
+            self._powers.append(squares[:whole].reshape(-1, FRAME).mean(axis=1))
+            self._rest, self._samples = squares[whole:], self._samples + len(block)
+            yield block
+
+    def level(self) -> Level:
+        """Of all that has passed."""
+        rest = [self._rest.mean(keepdims=True)] if len(self._rest) else []
+        return Level(np.concatenate([*self._powers, *rest]), self._samples)
+
+
+def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Factors that keep a recording's pauses as quiet as they were: ``(frames,)``, 1 outside of pauses, never above 1.
+
+    In a pause the level of the output is bounded by that of the source. Elsewhere it is free, since a violin holds a
+    note that dies away on the piano. So a pause is told from a note by how its level moves: a room, a hum or a hiss
+    stays as it is, and where the source is steady no note of the output should fade or swell either. A frame is a pause
+
+    - if it is :data:`SOFT` dB or more below the loudest frame of the 10 s on both sides, and lies in half a second
+      whose level is steady (:data:`STEADY`), or is no more than 3 dB louder than the quietest such half second around;
+    - or, more and more, from 40 to 50 dB below (:data:`SILENT`): nothing is left of any note.
+
+    Args:
+        source, output: mean powers of the frames of both, ``(frames,)``; only what differs within each counts.
+    """
+    heard, slow = _decibels(source, 4), _decibels(source, 16)
+    below = _most(heard, 2 * AROUND + 1) - heard
+    length, span = STEADY
+    still = (_most(slow, length) + _most(-slow, length) < span) & (-_most(-below, length) > SOFT)
+    still[: length // 2] = still[-(length // 2) :] = False  # around these there is no half second
+    steady = _most(still.astype(np.float64), length) > 0
+    room = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)  # infinite where there is none
+    noise = steady | ((below > SOFT) & (heard < np.where(np.isfinite(room), room + 3, -np.inf)))
+    pause = np.maximum(noise, np.interp(below, SILENT, (0.0, 1.0)))
+    # Levels are compared with those of the music, not of the whole: a long pause must not count as soft music.
+    music = [10 * np.log10(max(((1 - pause) * powers).mean(), 1e-30)) for powers in (source, output)]
+    excess = np.maximum((_decibels(output, 4) - music[1]) - (heard - music[0]), 0.0)
+    return 10 ** (-excess * _mean(pause, 8) / 20)
+
+
+def with_gain(blocks: Iterable[np.ndarray], gain: np.ndarray) -> Iterator[np.ndarray]:
+    """Blocks ``(n,)`` times the factors ``(frames,)`` of the middles of frames; between them in proportion."""
+    begin, middles = 0, FRAME * (np.arange(len(gain)) + 0.5)
+    for block in blocks:
+        around = slice(max(begin // FRAME - 1, 0), (begin + len(block)) // FRAME + 2)
+        time = begin + np.arange(len(block)) + 0.5
+        yield (block * np.interp(time, middles[around], gain[around])).astype(np.float32)
+        begin += len(block)
+
+
+def _mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Moving average over ``width`` frames, at the ends over those that there are."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.arange(len(values)) - width // 2
+    start, stop = np.maximum(first, 0), np.minimum(first + width, len(values))
+    return (sums[stop] - sums[start]) / (stop - start)
+
+
+def _decibels(powers: np.ndarray, width: int) -> np.ndarray:
+    """Levels of ``width`` frames around each, at most 120 dB below that of the whole."""
+    return 10 * np.log10(np.maximum(_mean(powers, width), max(1e-12 * powers.mean(), 1e-30)))
+
+
+def _most(values: np.ndarray, width: int) -> np.ndarray:
+    """The largest of ``width`` frames around each, an odd number."""
+    return F.max_pool1d(torch.from_numpy(values)[None], width, stride=1, padding=width // 2)[0].numpy()
