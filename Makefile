@@ -1,4 +1,4 @@
-# Two commands: `make book` (environment, chapters executed in order, static site) and `make test`.
+# Two commands: `make book` (environment, executed chapters, static site) and `make test`.
 # PROFILE is smoke, quick or full. `make help` lists the rest.
 
 PROFILE ?= quick
@@ -21,7 +21,7 @@ unexport PYTHONSAFEPATH
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make book [PROFILE=quick]        environment, executed chapters and the site in build/PROFILE/html'
+	@echo 'make book [PROFILE=quick] [JOBS=1]   environment, executed chapters and the site in build/PROFILE/html'
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
 	@echo 'make student                     the chapters without solutions, for a class, in build/student'
@@ -32,12 +32,12 @@ help:
 	@echo 'make clean                       remove everything that was built (not the environment)'
 
 book: packages
-	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE)
+	"$(PYTHON)" tools/execute_chapter.py $(JOBS:%=-j %) --profile $(PROFILE)
 	"$(PYTHON)" tools/build_site.py --profile $(PROFILE)
 
 test: environment
 	@bash tools/system_packages.sh "$(PYTHON)" test
-	"$(PYTHON)" -m pytest $(ARGS)
+	"$(PYTHON)" -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: environment
 	"$(PYTHON)" -m ruff check
@@ -49,7 +49,7 @@ format: environment
 	"$(PYTHON)" -m ruff format
 
 chapter: packages
-	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE) $(PARAMS) $(CHAPTER)
+	"$(PYTHON)" tools/execute_chapter.py $(JOBS:%=-j %) --profile $(PROFILE) $(PARAMS) $(CHAPTER)
 
 student: environment
 	"$(PYTHON)" tools/student_notebooks.py $(CHAPTER)
