@@ -32,7 +32,7 @@ help:
 	@echo 'make clean                       remove everything that was built (not the environment)'
 
 book: packages
-	"$(PYTHON)" tools/execute_chapter.py $(JOBS:%=-j %) --profile $(PROFILE)
+	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE)$(JOBS:%= -j %)
 	"$(PYTHON)" tools/build_site.py --profile $(PROFILE)
 
 test: environment
@@ -49,7 +49,7 @@ format: environment
 	"$(PYTHON)" -m ruff format
 
 chapter: packages
-	"$(PYTHON)" tools/execute_chapter.py $(JOBS:%=-j %) --profile $(PROFILE) $(PARAMS) $(CHAPTER)
+	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE)$(JOBS:%= -j %) $(PARAMS) $(CHAPTER)
 
 student: environment
 	"$(PYTHON)" tools/student_notebooks.py $(CHAPTER)

@@ -8,7 +8,9 @@ seconds when it chooses a tempo.
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 
+import filelock
 import joblib
 import numpy as np
 
@@ -121,7 +123,13 @@ def load_pieces(per_kind: int, cache: str | os.PathLike) -> list[Piece]:
     """
     if per_kind < 1:
         raise AstError(f"per_kind: found {per_kind}, accepted is 1 or more")
-    parse = joblib.Memory(cache, verbose=0).cache(_parse)
+    memory = joblib.Memory(cache, verbose=0)
+    # One process parses; others that need the scores at the same time wait for it, and find them.
+    with filelock.FileLock(pathlib.Path(memory.location) / ".parsing"):
+        return memory.cache(_load_pieces, ignore=["parse"])(per_kind, memory.cache(_parse))
+
+
+def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
     pieces = []
     for kind in KINDS:
         paths = corpus_paths(kind)
