@@ -23,6 +23,8 @@ from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
+from ast_lib.environment import prepare
+
 PREFIX = "ast-kernel-"  # of private folders
 PATIENCE = 45.0  # s without work after which a kernel is silent
 INTERVAL = 5.0  # s between two looks at it
@@ -65,6 +67,7 @@ def environment(folder: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
 
     The library is that of ``root``, whichever is installed.
     """
+    prepare()  # a cache folder and a user's name, where the machine has none: chapters may import librosa first
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
     matplotlib = pathlib.Path(importlib.util.find_spec("matplotlib").origin).parent
     return {
