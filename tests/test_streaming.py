@@ -214,7 +214,7 @@ def test_a_bar_on_a_terminal_and_nowhere_else(tmp_path, monkeypatch, terminal):
     monkeypatch.setattr(transfer, "BAR_AFTER", 0.0)
     monkeypatch.setattr(sys, "stderr", shown := Terminal() if terminal else io.StringIO())
     transfer.transfer_file(tmp_path / "in.wav", "violin", tmp_path / "out.wav", weights, "predicted")
-    assert ("3/3 s" in shown.getvalue().replace("3.0", "3")) == terminal
+    assert ("/3 s of sound" in shown.getvalue()) == terminal  # how far it gets in so short a time is the machine's
     assert terminal or shown.getvalue() == ""
 
 
