@@ -134,6 +134,9 @@ def score(
         for metric in chosen
         if system != "truth" or metric in ("raw_pitch_accuracy", "onset_f1")
     ]
+    # Here first: processes that compile the same function of librosa's at the same time can crash.
+    for metric in chosen:
+        measure(metric, truth[0], truth[0], clips[0].notes)
     # Starting processes takes as long as a hundred values or two.
     parallel = joblib.Parallel(n_jobs=-1 if len(cells) > 400 else 1)
     values = parallel(

@@ -19,6 +19,8 @@ from ast_lib.representation import Features, Representation, lock_phase
 from ast_lib.streams import Stream, cut
 
 NOISE_BLOCK = 1024  # sections whose noise is drawn at once; of a multiple of 16 numbers, which torch draws together
+LANES = 4  # stretches of long sound that are drawn side by side
+SHORTEST, LONGEST = 4, 8  # windows of a stretch: shorter ones do not pay, longer ones take memory and save nothing more
 SMALLEST = {"magnitude": 0.05, "complex": 1e-4}  # deviation of a bin: a bin that does not vary keeps a finite scale
 
 
@@ -313,15 +315,51 @@ class TransferModel(nn.Module):
         return self._of_voice(whole, style)
 
     def drawn_windows(self, contents: Iterable[Tensor], sections: int, style: Tensor) -> Iterator[Prediction]:
-        """As :meth:`generate`, of the content of ``sections`` that comes in blocks: what each window adds."""
-        overlap, spans, past = self.config.model.overlap, self.windows(sections), None
-        for content in cut(contents, spans):
-            given = style.to(content.dtype)
-            part = self.decoder.generate(content, given, past, self.config.model.context_weight)
-            if overlap:
-                context = part.context.to(content.dtype)
-                past = (context if past is None else torch.cat([past, context], dim=1))[:, -overlap:]
-            yield self._of_voice(part, given)
+        """As :meth:`generate`, of the content of ``sections`` that comes in blocks: what each window adds.
+
+        Long sound is drawn in :data:`LANES` stretches side by side, which takes hardly longer than one of them. A
+        stretch begins with the window before it, drawn without a past and only for the past that it leaves.
+        """
+        spans = self.windows(sections)
+        windows, left, past, before = cut(contents, spans), len(spans), None, None
+        while left:
+            # The first window has no past and the last one may be short: neither fits beside others.
+            length = 0 if before is None else min((left - 1) // LANES, LONGEST)
+            group = [next(windows) for _ in range(LANES * length if length >= SHORTEST else 1)]
+            left -= len(group)
+            several = len(group) > 1
+            for part in self._lanes(group, before, past, style) if several else self._drawn(group, past, style):
+                past = self._past(past, part, group[0].dtype)
+                yield self._of_voice(part, style.to(group[0].dtype))
+            before = group[-1]
+
+    def _drawn(self, contents: Iterable[Tensor], past: Tensor | None, style: Tensor) -> Iterator[Prediction]:
+        """What consecutive windows of content add, each after the past that the one before it leaves."""
+        for content in contents:
+            part = self.decoder.generate(content, style.to(content.dtype), past, self.config.model.context_weight)
+            past = self._past(past, part, content.dtype)
+            yield part
+
+    def _lanes(
+        self, contents: list[Tensor], before: Tensor, past: Tensor | None, style: Tensor
+    ) -> Iterator[Prediction]:
+        """As :meth:`_drawn`, in :data:`LANES` equal stretches side by side; ``before`` is the content before them."""
+        lanes = torch.stack(contents).unflatten(0, (LANES, -1))  # (lanes, windows, B, S, D)
+        styles, clips = style.repeat(LANES, 1), len(style)
+        (start,) = self._drawn([torch.cat([before, *lanes[:-1, -1]])], None, styles)
+        pasts = self._past(None, start, before.dtype)
+        if past is not None:
+            pasts = torch.cat([past, pasts[clips:]])
+        steps = list(self._drawn(lanes.transpose(0, 1).flatten(1, 2), pasts, styles))
+        for first in range(0, LANES * clips, clips):
+            for step in steps:
+                yield map_parts(lambda tensors, first=first: tensors[0][first : first + clips], step)
+
+    def _past(self, past: Tensor | None, part: Prediction, dtype: torch.dtype) -> Tensor | None:
+        """The context of the last ``overlap`` sections drawn, None without an overlap."""
+        overlap = self.config.model.overlap
+        context = part.context.to(dtype)
+        return (context if past is None else torch.cat([past, context], dim=1))[:, -overlap:] if overlap else None
 
     def _of_voice(self, prediction: Prediction, style: Tensor) -> Prediction:
         """With the voice whose prototype is nearest to the style, where each has its own statistics."""

@@ -8,9 +8,9 @@ seconds when it chooses a tempo.
 import dataclasses
 import os
 import pathlib
+import random
 from collections.abc import Callable
 
-import filelock
 import joblib
 import numpy as np
 
@@ -124,9 +124,7 @@ def load_pieces(per_kind: int, cache: str | os.PathLike) -> list[Piece]:
     if per_kind < 1:
         raise AstError(f"per_kind: found {per_kind}, accepted is 1 or more")
     memory = joblib.Memory(cache, verbose=0)
-    # One process parses; others that need the scores at the same time wait for it, and find them.
-    with filelock.FileLock(pathlib.Path(memory.location) / ".parsing"):
-        return memory.cache(_load_pieces, ignore=["parse"])(per_kind, memory.cache(_parse))
+    return memory.cache(_load_pieces, ignore=["parse"])(per_kind, memory.cache(_parse))
 
 
 def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
@@ -138,6 +136,8 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
         first = [str(paths[index]) for index in order[:per_kind]]
         new = [path for path in first if not parse.check_call_in_cache(path)]
         if len(new) > 50:  # fewer are parsed sooner than another process starts
+            # In an order of its own: whoever needs the scores at the same time parses others, and finds these.
+            random.shuffle(new)
             joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
         melodies, found = set(), 0
         for index in order:

@@ -60,4 +60,5 @@ if ! "$python" -m pip install -c requirements.lock -e '.[book,test]' >"$log" 2>&
     tail -n 30 "$log" >&2
     fail "pip failed, for the reason above; all that it said is in $log"
 fi
+"$python" "${0%/*}/compile_metrics.py"
 : >"$stamp"
