@@ -166,7 +166,7 @@ def transfer_file(
     """Transfer an audio file: read, convert, write at the model's sample rate, mono. The one-call form of the command.
 
     Args:
-        source: wav, flac, mp3, ogg or opus; any sample rate, channels and length.
+        source: wav, flac, mp3, ogg, opus and more, with ffmpeg m4a and the like; any sample rate, channels and length.
         to: target instrument, None where ``style`` is given.
         output: path ending in wav, flac, ogg, opus or mp3; written whole or not at all.
         weights: a weights file; by default :func:`ast_lib.checkpoint.find_weights`.
