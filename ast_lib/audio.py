@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from ast_lib.decoding import Decoder, Stream, open_decoder
+from ast_lib.decoding import Decoder, VirtualFile, open_decoder
 from ast_lib.errors import AstError
 from ast_lib.files import check_target, replacing
 
@@ -297,7 +297,7 @@ def save(
             raise AstError(f"{path}: found audio of shape (0,), accepted is (samples,) with 1 sample or more")
         waiting.seek(0)
         scale = np.float32(gain * (PEAK / peak if peak > 1 else 1.0))
-        encoded = Stream(file)
+        encoded = VirtualFile(file)
         try:
             with soundfile.SoundFile(encoded, "w", rate, 1, coding, format=container) as sound:
                 # In pieces: libsndfile's Vorbis encoder overruns the stack when it is given minutes at once.

@@ -38,7 +38,7 @@ class Block(NamedTuple):
     frames: np.ndarray
 
 
-class Stream:
+class VirtualFile:
     """A file, or a part of one, as libsndfile uses it.
 
     An error in one of libsndfile's callbacks would be lost, so it waits for :meth:`check`.
@@ -123,8 +123,8 @@ class Decoder:
                     yield from self._frames(0, sound, 1.0, None)
             with open(self._path, "rb") as file:
                 for number, part in enumerate(self._parts):
-                    stream = Stream(file, part)
-                    if number and (reason := _try(Stream(file, part))):
+                    stream = VirtualFile(file, part)
+                    if number and (reason := _try(VirtualFile(file, part))):
                         self.notes.append(f"sound {number + 1} of {len(self._parts)} in it is not readable ({reason})")
                         continue
                     with _Sequential(stream) as sound:
@@ -144,7 +144,7 @@ class Decoder:
             AstError: when the file cannot be read, or its rate or channels change within the stretch.
         """
         if len(self._parts) == 1 and self._parts[0].counted:
-            with open(self._path, "rb") as file, soundfile.SoundFile(Stream(file, self._parts[0])) as sound:
+            with open(self._path, "rb") as file, soundfile.SoundFile(VirtualFile(file, self._parts[0])) as sound:
                 first, wanted = round(start * sound.samplerate), round(seconds * sound.samplerate)
                 if sound.seekable() and first + wanted <= sound.frames < 2**62:
                     # Where this fails the way through the whole file says why.
@@ -167,7 +167,7 @@ class Decoder:
         return np.concatenate(pieces) if pieces else np.empty((0, 1), np.float32), rate
 
     def _frames(
-        self, number: int, sound: soundfile.SoundFile, announced: float | None, stream: Stream | None
+        self, number: int, sound: soundfile.SoundFile, announced: float | None, stream: VirtualFile | None
     ) -> Iterator[Block]:
         """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
         rate, frames, damaged, ended = sound.samplerate, 0, {}, False
@@ -261,10 +261,10 @@ def _decoder(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> Deco
         size = file.seek(0, os.SEEK_END)
         whole = Part(0, size, size)
         parts, notes = find_parts(file, size)
-        reason = _try(Stream(file, parts[0] if parts else whole))
+        reason = _try(VirtualFile(file, parts[0] if parts else whole))
         if reason and not parts:
             parts, notes = mpeg_parts(file, size)
-            reason = _try(Stream(file, parts[0])) if parts else reason
+            reason = _try(VirtualFile(file, parts[0])) if parts else reason
         if not reason:
             return Decoder(name, path, parts or [whole], notes)
     # Some formats show in a file's name only. Not so MP3, in which anything sounds like something.
@@ -275,7 +275,7 @@ def _decoder(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> Deco
     return Decoder(name, converted, [Part(0, size, size)], notes)
 
 
-def _try(source: Stream | bytes) -> str:
+def _try(source: VirtualFile | bytes) -> str:
     """Why libsndfile cannot open this, or an empty text."""
     try:
         with _Sequential(source):

@@ -353,7 +353,7 @@ def test_a_full_disk_is_noticed_while_encoding(tmp_path, monkeypatch):
         self._error = self._error or (OSError(28, "No space left on device") if len(written) > 3 else None)
         return len(data)
 
-    monkeypatch.setattr("ast_lib.decoding.Stream.write", write)
+    monkeypatch.setattr("ast_lib.decoding.VirtualFile.write", write)
     for extension in audio.FORMATS:
         with pytest.raises(AstError, match=rf"a{extension}: could not be written: No space left on device$"):
             audio.save(tmp_path / f"a{extension}", sine(seconds=10))

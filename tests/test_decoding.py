@@ -372,8 +372,8 @@ def test_a_reading_error_is_one_line(whole, tmp_path, monkeypatch):
             return self._file.read(size)
 
     (tmp_path / "a.wav").write_bytes(whole["wav"])
-    original = decoding.Stream.__init__
-    monkeypatch.setattr(decoding.Stream, "__init__", lambda self, file, part: original(self, Failing(file), part))
+    original = decoding.VirtualFile.__init__
+    monkeypatch.setattr(decoding.VirtualFile, "__init__", lambda self, file, part: original(self, Failing(file), part))
     with pytest.raises(AstError, match=r"a.wav: not readable \(Input/output error\)$"):
         audio.load(tmp_path / "a.wav")
 
