@@ -25,7 +25,7 @@ from ast_lib.processes import Part
 from ast_lib.recordings import RecordingSampler
 from ast_lib.representation import Features, Representation
 
-MOST_WORKERS = 14  # beyond it more of them do not pay: rendering is then faster than any training step
+MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
 AHEAD = 3  # batches that each worker makes ahead
 SHARED_MEMORY = "/dev/shm"  # through which workers on Linux hand over what they made
 
