@@ -19,7 +19,7 @@ from ast_lib.errors import AstError
 class DataConfig:
     """Which scores are read and how they are shared out; or which manifest of recordings."""
 
-    manifest: str = ""  # path (:mod:`ast_lib.manifest`); empty: scores are rendered, and the soundfonts count
+    manifest: str = ""  # path (:mod:`ast_lib.data.manifest`); empty: scores are rendered, and the soundfonts count
     pieces_per_kind: int = 393  # fiddle tunes, and as many chorales (the corpus has 393 usable ones)
     test_pieces: int = 40  # held out for the reported figures, half of each kind
     validation_pieces: int = 12  # held out for the transfer curve during training
@@ -29,7 +29,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RepresentationConfig:
-    """STFT, CQT and sections (:mod:`ast_lib.representation`)."""
+    """STFT, CQT and sections (:mod:`ast_lib.representation.features`)."""
 
     sample_rate: int = 22050  # Hz
     n_fft: int = 1024  # samples
@@ -56,7 +56,7 @@ class RepresentationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the networks (:mod:`ast_lib.encoders`, :mod:`ast_lib.decoder`, :mod:`ast_lib.discriminator`)."""
+    """Sizes of the networks (:mod:`ast_lib.networks`)."""
 
     content_width: int = 256  # of the content encoder's layers
     content_size: int = 64  # values of one section's content c_s
@@ -74,7 +74,7 @@ class ModelConfig:
     overlap: int = 16  # sections that two neighbouring windows share
     content_noise: float = 0.0  # standard deviation of noise on z_content: with its energy, what a section can say
     style_noise: float = 0.0  # the same of z_style, for each window of a clip; an instrument's own style has none
-    style_fit: int = 10  # steps that fit the style of one clip to the clip (one-shot), see ast_lib.one_shot
+    style_fit: int = 10  # steps that fit the style of one clip to the clip (one-shot), see ast_lib.transfer.one_shot
     align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
     context_weight: float = 1.0  # free-running, of a section drawn with its context, against one drawn without any
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention

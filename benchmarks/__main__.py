@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from ast_lib import results
+from ast_lib.book import results
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT
 from benchmarks.measuring import machine

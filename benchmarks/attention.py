@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ast_lib.book.results import Record
 from ast_lib.config import preset
-from ast_lib.results import Record
 from benchmarks.measuring import ratio, seconds
 
 

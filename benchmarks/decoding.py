@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ast_lib.book.results import Record
 from ast_lib.files import ROOT
-from ast_lib.model import TransferModel
-from ast_lib.results import Record
+from ast_lib.networks.model import TransferModel
 from benchmarks.measuring import number, ratio, seconds, untrained
 
 BYTES = 3 * 4  # of a bin of a prediction: magnitude, cosine, sine in float32

@@ -10,9 +10,9 @@ import librosa
 import numpy as np
 import torch
 
+from ast_lib.book.results import Record
 from ast_lib.config import RepresentationConfig
 from ast_lib.representation import Representation
-from ast_lib.results import Record
 from benchmarks.measuring import number, ratio, seconds
 
 CLIPS = 16

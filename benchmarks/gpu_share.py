@@ -12,13 +12,13 @@ from torch.autograd import DeviceType
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ast_lib.batches import Batch
+from ast_lib.book.results import Record
 from ast_lib.config import override, preset
 from ast_lib.data import build_dataset
 from ast_lib.errors import AstError
 from ast_lib.files import CACHE
-from ast_lib.results import Record
 from ast_lib.training import Trainer
+from ast_lib.training.batches import Batch
 from benchmarks.measuring import number
 
 SIZE = 8192
@@ -67,7 +67,8 @@ def busy(run: Trainer, batch: Batch) -> float:
 
 
 def measure(repeats: int, profile: str = "full", batches: tuple[int, ...] = (16, 64, 256)) -> list[Record]:
-    """Share of the peak for several batch sizes, with the networks called and replayed (:mod:`ast_lib.cuda_graphs`).
+    """Share of the peak for several batch sizes, with the networks called and replayed
+    (:mod:`ast_lib.training.cuda_graphs`).
 
     Raises:
         AstError: without a CUDA device.

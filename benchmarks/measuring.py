@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ast_lib.book.results import Record
 from ast_lib.config import preset
-from ast_lib.model import TransferModel
-from ast_lib.results import Record
+from ast_lib.networks.model import TransferModel
 
 
 def seconds(repeats: int, *systems: Callable[[], object]) -> list[np.ndarray]:

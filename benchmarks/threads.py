@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ast_lib.book.results import Record
 from ast_lib.config import preset
 from ast_lib.data import build_dataset
 from ast_lib.files import CACHE, ROOT
-from ast_lib.results import Record
 from ast_lib.training import Trainer
 from ast_lib.transfer import transfer
 from benchmarks.measuring import ratio, untrained

@@ -6,10 +6,10 @@ Target: a step of ``quick`` is 15 times as cheap a second of audio as one of ``p
 
 import numpy as np
 
+from ast_lib.book.results import Record
 from ast_lib.config import Config, override, preset
 from ast_lib.data import build_dataset
 from ast_lib.files import CACHE
-from ast_lib.results import Record
 from ast_lib.training import Trainer
 from benchmarks.measuring import ratio, seconds
 

@@ -12,10 +12,10 @@ import tempfile
 import numpy as np
 
 from ast_lib import audio
-from ast_lib.checkpoint import save_weights
+from ast_lib.book.results import Record
 from ast_lib.config import preset
 from ast_lib.files import ROOT
-from ast_lib.results import Record
+from ast_lib.networks.checkpoint import save_weights
 from ast_lib.transfer import transfer, transfer_file
 from benchmarks.decoding import resident
 from benchmarks.measuring import number, ratio, seconds, untrained

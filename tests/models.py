@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from ast_lib.clips import BatchSampler, split_by_piece
 from ast_lib.config import Config, override, preset
 from ast_lib.data import Dataset
-from ast_lib.model import TransferModel
+from ast_lib.data.clips import BatchSampler, split_by_piece
+from ast_lib.data.scores import Notes, Piece
+from ast_lib.data.synth import SAMPLE_RATE, shared_synth
+from ast_lib.networks.model import TransferModel
 from ast_lib.representation import Features
-from ast_lib.scores import Notes, Piece
-from ast_lib.synth import SAMPLE_RATE, shared_synth
 
 
 def tiny(*assignments: str) -> Config:

@@ -8,11 +8,19 @@ import pytest
 import soundfile
 from models import tiny, tone, untrained
 
-from ast_lib.checkpoint import save_weights
+from ast_lib.networks.checkpoint import save_weights
 
 # What training, rendering, measuring and plotting need.
 UNUSED = ("lightning_fabric", "pandas", "librosa", "numba", "sklearn", "scipy", "matplotlib", "joblib", "IPython")
-UNUSED += ("music21", "pretty_midi", "fluidsynth", "torchaudio", "torch._dynamo", "ast_lib.training", "ast_lib.synth")
+UNUSED += (
+    "music21",
+    "pretty_midi",
+    "fluidsynth",
+    "torchaudio",
+    "torch._dynamo",
+    "ast_lib.training",
+    "ast_lib.data.synth",
+)
 
 NO_NAME = """
 import pwd

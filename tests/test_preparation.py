@@ -119,7 +119,7 @@ def test_a_nameless_user_whose_home_and_python_are_read_only_can_compute():
     if not shutil.which("unshare") or subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
         pytest.skip("unshare cannot make a user without a name and a read-only folder here; it needs root on Linux")
     code = """
-import ast_lib.manifest, ast_lib.training
+import ast_lib.data.manifest, ast_lib.training
 import getpass, os, pathlib
 import librosa, numpy
 librosa.pyin(numpy.random.default_rng(0).normal(size=4096), fmin=200, fmax=400, sr=22050)

@@ -12,10 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from models import made_dataset, random_features, tiny
 
-from ast_lib import augment
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part, average_gradients, shared_batch_norm
-from ast_lib.training import Trainer, launched
+from ast_lib.training import Trainer, augment, launched
 
 # Everything that is drawn at random, every loss, and parts (6 clips) that are no multiple of the 4 slots.
 CONFIG = tiny(

@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 
-from ast_lib import metrics
 from ast_lib.audio import SAMPLE_RATE
-from ast_lib.scores import Notes
+from ast_lib.data.scores import Notes
+from ast_lib.evaluation import metrics
 
 
 def main() -> int:

@@ -10,8 +10,8 @@ import pathlib
 import sys
 from collections.abc import Iterable
 
+from ast_lib.book.results import Record, read
 from ast_lib.errors import AstError
-from ast_lib.results import Record, read
 from chapter_dependencies import ROOT
 
 PAGES = ("README.md", "book/intro.md")

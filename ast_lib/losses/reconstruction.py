@@ -95,7 +95,7 @@ def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
 def log_spectral(estimate: Tensor, truth: Tensor, floor: float = 1e-3) -> Tensor:
     """Log-spectral distance ``mean_t sqrt(mean_f (20 log10((â + floor) / (a + floor)))²)`` (equation ``recon-log``).
 
-    The same number as :func:`ast_lib.metrics.log_spectral_distance`, as a loss.
+    The same number as :func:`ast_lib.evaluation.metrics.log_spectral_distance`, as a loss.
 
     Args:
         estimate, truth: magnitudes of at least 0, ``(..., F)``, of one shape.

@@ -1,0 +1,1 @@
+"""What chapters use and nothing else: results as data, figures and players."""

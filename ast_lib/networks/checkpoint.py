@@ -1,0 +1,169 @@
+"""Weights on disk: safetensors with the configuration, metrics and provenance inside.
+
+Chapter: ``notebooks/11_training.md``. A safetensors file holds numbers and text only: loading it never runs code.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ast_lib import config as configuration
+from ast_lib.errors import AstError
+from ast_lib.files import ROOT, write_bytes
+from ast_lib.networks.model import TransferModel
+
+PUBLISHED = ROOT / "weights" / "full.safetensors"
+TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
+PACKAGES = ("torch", "lightning-fabric", "numpy", "pyfluidsynth")  # whose versions can change what is learnt
+
+
+def provenance(config: configuration.Config, steps: int, seconds: float, device: torch.device, processes: int) -> dict:
+    """Where weights come from, for :func:`save_weights`.
+
+    Args:
+        config: of the run.
+        steps, seconds: trained, over all parts of a resumed run.
+        device, processes: that trained them.
+
+    Returns:
+        JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository of
+        its own), ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``,
+        ``profile``, ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest by
+        name.
+
+    Raises:
+        AstError: when a soundfont or the manifest is missing.
+    """
+    from ast_lib.data.synth import soundfont_path  # here, since to load weights takes no synthesiser
+
+    paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
+    if config.data.manifest:
+        paths = [pathlib.Path(config.data.manifest)]
+        if not paths[0].is_file():
+            raise AstError(f"data.manifest: no file at {paths[0]}")
+    return {
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "profile": config.name,
+        "seed": config.training.seed,
+        "steps": steps,
+        "training_seconds": round(seconds),
+        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+    }
+
+
+def _commit() -> str:
+    # Where the source was unpacked inside another project's repository, git would name that one's commit.
+    try:
+        if not os.path.samefile(_git("rev-parse", "--show-toplevel"), ROOT):
+            return "unknown"
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def save_weights(
+    path: str | os.PathLike, model: TransferModel, metrics: dict, provenance: dict, half: bool = False
+) -> pathlib.Path:
+    """Write the model's tensors with its configuration, ``metrics`` and ``provenance`` (both JSON-able); whole or not.
+
+    Args:
+        half: store float16, half the size; they are float32 again when loaded.
+
+    Raises:
+        AstError: when the folder is missing or the disk is full.
+    """
+    path = pathlib.Path(path)
+    metadata = {
+        "config": json.dumps(configuration.to_dict(model.config)),
+        "metrics": json.dumps(metrics),
+        "provenance": json.dumps(provenance),
+    }
+    kind = torch.float16 if half else torch.float32
+    tensors = {name: tensor.detach().to("cpu", kind).contiguous() for name, tensor in model.state_dict().items()}
+    return write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_metadata(path: str | os.PathLike) -> dict:
+    """``config``, ``metrics`` and ``provenance`` of a weights file, as dictionaries.
+
+    Raises:
+        AstError: when the file is missing, not safetensors, or without them.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise AstError(f"weights: no file at {path}")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        return {name: json.loads(metadata[name]) for name in ("config", "metrics", "provenance")}
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        raise AstError(f"weights: {path} is not a readable safetensors file: {error}") from error
+    except KeyError as error:
+        raise AstError(f"weights: {path} has no {error.args[0]} in its metadata, so it is not one of ours") from error
+
+
+def load_weights(path: str | os.PathLike, expected: configuration.Config | None = None) -> TransferModel:
+    """The model in a weights file, in evaluation mode.
+
+    Args:
+        path: a file written by :func:`save_weights`.
+        expected: when given, the file's representation, model and instruments must be these.
+
+    Raises:
+        AstError: unreadable file, another configuration than expected, missing or extra tensors, values that are
+            not finite.
+    """
+    values = read_metadata(path)["config"]
+    try:
+        config = configuration.from_dict(values)
+    except AstError as error:
+        raise AstError(f"weights: {path} has a configuration of another version: {error}") from error
+    for field in ("instruments", "representation", "model") if expected else ():
+        if getattr(config, field) != getattr(expected, field):
+            raise AstError(f"weights: {path} has {field} {getattr(config, field)}, expected {getattr(expected, field)}")
+    model = TransferModel(config)
+    tensors = {name: tensor.float() for name, tensor in safetensors.torch.load_file(path).items()}
+    wanted = model.state_dict()
+    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if missing or extra:
+        raise AstError(f"weights: {path} lacks tensors {missing[:3]} and has unknown ones {extra[:3]}")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            raise AstError(f"weights: {path}: {name} is {tuple(tensor.shape)}, accepted is {tuple(wanted[name].shape)}")
+        if not torch.isfinite(tensor).all():
+            raise AstError(f"weights: {path}: {name} has values that are NaN or infinite")
+    model.load_state_dict(tensors)
+    return model.eval()
+
+
+def find_weights() -> pathlib.Path:
+    """The published weights if this copy of the project has them, else those that ``make book`` trained.
+
+    Raises:
+        AstError: when there are neither.
+    """
+    for path in (PUBLISHED, TRAINED):
+        if path.is_file():
+            return path
+    raise AstError(f"weights: neither {PUBLISHED} nor {TRAINED} exists; run 'make book' to train, or give --weights")

@@ -1,0 +1,13 @@
+"""Training: a configuration and data in; trained weights and their history out."""
+
+from ast_lib.training.trainer import (
+    Trainer,
+    launched,
+    train,
+)
+
+__all__ = [
+    "Trainer",
+    "launched",
+    "train",
+]

@@ -1,0 +1,195 @@
+"""Training batches by number: clips are rendered by worker processes, and become features on the device that trains.
+
+Chapter: ``notebooks/11_training.md``. Batch number ``step`` is a function of the seed and ``step`` alone, so that it is
+the same whichever worker makes it, however many there are, and in a resumed run. On the processor a worker computes the
+features too; for a GPU it only renders, and the GPU computes them.
+"""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ast_lib.config import Config
+from ast_lib.data.clips import BatchSampler
+from ast_lib.data.recordings import RecordingSampler
+from ast_lib.errors import AstError
+from ast_lib.processes import Part
+from ast_lib.representation.features import Features, Representation
+from ast_lib.training.augment import equalise, record_in_room
+from ast_lib.transfer.latency import align
+
+MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
+AHEAD = 3  # batches that each worker makes ahead
+SHARED_MEMORY = "/dev/shm"  # through which workers on Linux hand over what they made
+
+
+class Sounds(NamedTuple):
+    """One step's clips as they were rendered.
+
+    ``clips`` ``(B, samples)`` are played by the voices ``labels`` ``(B,)``; the content encoder hears them as ``heard``
+    ``(B, samples)``, played by ``heard_labels`` ``(B,)``.
+    """
+
+    clips: Tensor
+    labels: Tensor
+    heard: Tensor
+    heard_labels: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """Clips of a batch as the model plays them on another instrument.
+
+    Attributes:
+        chosen: which clips ``(n,)``.
+        content: their ``z_content`` before ``(n, S, content_size)``, a constant.
+        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients if ``loss.realism`` asks;
+            None for complex output.
+        voices: of the instruments that they are played on ``(n,)``.
+        weight: of a mean over these clips in the mean over processes; 1 where there is one process.
+    """
+
+    chosen: Tensor
+    content: Tensor
+    magnitude: Tensor | None
+    voices: Tensor
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One training batch on the training device.
+
+    Attributes:
+        features: of B clips, the target and what the style encoder hears.
+        labels: their voices ``(B,)``.
+        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their
+            styles make the decoder's (:func:`ast_lib.training.objective.slot_styles`).
+        heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
+        heard_labels: the voices ``(B,)`` of ``heard``.
+        frames: of the clips' STFT; the last section may be filled up beyond them.
+        translation: the clips that ``heard`` has as the model plays them, if any.
+    """
+
+    features: Features
+    labels: Tensor
+    slots: Tensor
+    heard: Features
+    heard_labels: Tensor
+    frames: int
+    translation: Translation | None = None
+
+
+class Batches:
+    """The batches of a run; ``batches[step]`` is what a worker makes, :meth:`batch` a complete batch.
+
+    Args:
+        config: of the run.
+        sampler: renders clips, or cuts them from recordings.
+        representation: on the device that trains.
+        latency: of each voice in seconds ``(voices,)``, on the same device.
+        part: which clips of the global batch are this process's.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sampler: BatchSampler | RecordingSampler,
+        representation: Representation,
+        latency: Tensor,
+        part: Part,
+    ):
+        self.config, self.sampler, self.part = config, sampler, part
+        self.representation, self.latency = representation, latency
+
+    def __getitem__(self, step: int) -> Batch | Sounds | AstError:
+        """Batch ``step``, for a GPU its sounds; an error is handed over: raised, it would come as a traceback."""
+        try:
+            sounds = self.sounds(step)
+        except AstError as error:
+            return error
+        return sounds if self.latency.is_cuda else self.prepare(sounds, step)
+
+    def sounds(self, step: int) -> Sounds:
+        """Render this process's clips of batch number ``step``."""
+        training = self.config.training
+        clips, labels = map(torch.from_numpy, self.sampler(step, self.part))
+        if not (training.another_voice or training.tuning):
+            return Sounds(clips, labels, clips, labels)
+        others = self.sampler.another_voice(step, training.another_voice, training.tuning, self.part)
+        return Sounds(clips, labels, *map(torch.from_numpy, others))
+
+    @torch.no_grad()
+    def prepare(self, sounds: Sounds, step: int) -> Batch:
+        """The features of a batch, with the chance that belongs to its number."""
+        training, shape, part = self.config.training, self.config.representation, self.part
+        random = torch.Generator().manual_seed((2 * training.seed + 1) * 10**8 + step)
+        clips, labels, heard, heard_labels = sounds
+        features = changed = self.representation(clips)
+        if training.another_voice or training.tuning:
+            # Another player begins when the one does whose clip is to be drawn.
+            heard = align(heard, self.latency[heard_labels], self.latency[labels], shape.sample_rate)
+        if training.room:
+            heard = record_in_room(heard, shape.sample_rate, training.room, random, part)
+        if heard is not clips:
+            changed = self.representation(heard)
+        slots = len(self.sampler.slots)
+        features = equalise(features, shape, training.timbre, random, slots, part)
+        slot = torch.from_numpy(part.own(np.arange(training.batch) % slots)).to(labels.device)
+        return Batch(features, labels, slot, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
+
+    def batch(self, step: int) -> Batch:
+        """Batch number ``step``, made here and now.
+
+        Raises:
+            AstError: from the sampler.
+        """
+        return self.prepare(self._on_device(self.sounds(step)), step)
+
+    def stream(self, start: int, stop: int, workers: int | None = None) -> Iterator[Batch]:
+        """The batches ``start`` to ``stop - 1`` in order, made ahead by ``workers`` processes (:func:`workers_here`).
+
+        Raises:
+            AstError: from the sampler.
+        """
+        workers = workers_here() if workers is None else workers
+        loader = DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
+        )
+        for step, made in enumerate(loader, start):
+            if isinstance(made, AstError):
+                raise made
+            yield self.prepare(self._on_device(Sounds(*made)), step) if self.latency.is_cuda else made
+
+    def _on_device(self, sounds: Sounds) -> Sounds:
+        return Sounds(*(tensor.to(self.latency.device) for tensor in sounds))
+
+
+def workers_here() -> int:
+    """How many processes render: one core less than this process may use, since one trains; 1 to :data:`MOST_WORKERS`.
+
+    None, with a warning, where the system's shared memory is too small to hand batches over, as in some containers.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if os.path.isdir(SHARED_MEMORY):
+        status = os.statvfs(SHARED_MEMORY)
+        free = status.f_bavail * status.f_frsize
+        if free < 2**30:
+            warnings.warn(
+                f"{SHARED_MEMORY}: found {free / 2**20:.0f} MiB free, accepted for rendering in processes of their own "
+                "is 1024 MiB or more; batches are rendered between the steps",
+                stacklevel=2,
+            )
+            return 0
+    return max(1, min(cores - 1, MOST_WORKERS))

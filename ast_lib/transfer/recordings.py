@@ -1,0 +1,191 @@
+"""Transfer: audio in, the same notes in another instrument's style out.
+
+Chapters: ``notebooks/15_listening.md``, ``notebooks/16_your_own.md``. The style is an instrument's prototype or that of
+any clip (one-shot, :mod:`ast_lib.transfer.one_shot`). The complex spectrogram comes from predicted magnitudes and
+accumulated phase advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
+"""
+
+import collections
+import functools
+import io
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ast_lib import audio
+from ast_lib.audio.levels import RMS, Meter, pause_gain, with_gain
+from ast_lib.audio.streams import BLOCK, Stream, under
+from ast_lib.errors import AstError
+from ast_lib.networks import checkpoint
+from ast_lib.networks.model import TransferModel
+from ast_lib.representation.features import refine_blocks, refine_phase
+from ast_lib.transfer.latency import in_time
+from ast_lib.transfer.one_shot import clip_style
+
+PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
+BAR = "{percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
+BAR_AFTER = 3.0  # seconds: what takes less shows no bar
+
+
+def class_style(model: TransferModel, instrument: str, clips: int = 1) -> Tensor:
+    """The prototype of an instrument, repeated: ``(clips, style_size)``.
+
+    Raises:
+        AstError: when the model does not know the instrument.
+    """
+    instruments = model.config.instruments
+    if instrument not in instruments:
+        raise AstError(f"instrument: found {instrument!r}, accepted by these weights are {', '.join(instruments)}")
+    return model.prototypes[instruments.index(instrument)].expand(clips, -1)
+
+
+def check_choice(to: str | None, style: object, phase: str) -> None:
+    """Raise :class:`AstError` unless exactly one of ``to`` and ``style`` is given, and ``phase`` is known."""
+    if (to is None) == (style is None):
+        found = "neither" if to is None else "both"
+        raise AstError(f"to, style: found {found}, accepted is one of them: an instrument, or a clip of its sound")
+    if phase not in PHASES:
+        raise AstError(f"phase: found {phase!r}, accepted are {', '.join(PHASES)}")
+
+
+def synthesise(model: TransferModel, stft: Tensor, samples: int, phase: str) -> Tensor:
+    """Complex STFT ``(B, T, F)`` to audio ``(B, samples)``.
+
+    Raises:
+        AstError: for a phase other than ``predicted`` or ``refined``.
+    """
+    if phase not in PHASES:
+        raise AstError(f"phase: found {phase!r}, accepted are {', '.join(PHASES)}")
+    return refine_phase(model.representation.spectrogram, stft, samples, PHASES[phase])
+
+
+def transfer_windows(model: TransferModel, source: Stream, style: Tensor) -> Iterator[Tensor]:
+    """Free-running transfer of a stream of any length: a complex STFT ``(B, T, F)`` in blocks of a few seconds.
+
+    Args:
+        source: ``(B, samples)`` at RMS 0.07; it is read two or three times.
+        style: ``(B, style_size)``.
+    """
+    mixed = {"dtype": torch.bfloat16, "enabled": model.config.training.precision == "bf16-mixed"}
+    networks = functools.partial(torch.autocast, style.device.type, **mixed)
+    transforms = functools.partial(torch.autocast, style.device.type, enabled=False)
+    moved, sections = in_time(model, source, style), model.representation.sections(source.samples)
+    inputs = under(transforms, model.input_windows(moved))
+    contents = under(networks, model.content_windows(inputs, sections))
+    drawn = under(networks, model.drawn_windows(contents, sections, style))
+    return model.stft_windows(drawn, 1 + source.samples // model.config.representation.hop)
+
+
+@torch.no_grad()
+def transfer_batch(model: TransferModel, source: Tensor, style: Tensor) -> Tensor:
+    """:func:`transfer_windows` of audio ``(B, samples)``, joined."""
+    return torch.cat(list(transfer_windows(model, Stream.of(source), style)), dim=1)
+
+
+def transfer(
+    model: TransferModel,
+    source: np.ndarray,
+    to: str | None = None,
+    phase: str = "refined",
+    style: np.ndarray | None = None,
+) -> np.ndarray:
+    """Transfer one recording of any length, to an instrument or (one-shot) to the sound of a clip.
+
+    Args:
+        source: float32 ``(samples,)`` mono at the model's sample rate, any loudness.
+        to: the target instrument, one of ``model.config.instruments``; or
+        style: a clip ``(samples,)`` that sounds as the result should, see :func:`ast_lib.transfer.one_shot.clip_style`.
+        phase: ``predicted`` or ``refined``.
+
+    Returns:
+        float32 ``(samples,)`` at the source's RMS.
+
+    Raises:
+        AstError: both or neither of ``to`` and ``style``; unknown instrument or phase; an empty or silent source or
+            style clip, or one with NaN; a style clip that is too short.
+    """
+    check_choice(to, style, phase)
+    source = audio.check("source", np.asarray(source, dtype=np.float32))
+    target = class_style(model, to) if style is None else clip_style(model, style)
+    made, gain = _transfer(model, lambda: [source], target, phase, io.BytesIO())
+    return np.concatenate([block * np.float32(gain) for block in made])
+
+
+@torch.no_grad()
+def _transfer(
+    model: TransferModel,
+    source: Callable[[], Iterable[np.ndarray]],
+    style: Tensor,
+    phase: str,
+    store: BinaryIO,
+    progress: bool = False,
+) -> tuple[Iterator[np.ndarray], float]:
+    """Transfer a source that ``source()`` gives in blocks, anew with each call, through an open, empty file.
+
+    Returns:
+        the result in blocks, and what they are to be multiplied by: its level is known when all of it is there.
+    """
+    heard, raw = Meter(), Meter()
+    collections.deque(heard(source()), maxlen=0)
+    samples, hop = heard.level().samples, model.config.representation.hop
+    scale = RMS / heard.level().rms
+    sound = Stream(lambda: (torch.from_numpy((b * scale).astype(np.float32))[None] for b in source()), samples)
+    stft, steps = transfer_windows(model, sound, style), PHASES[phase]
+    blocks = refine_blocks(model.representation.spectrogram, stft, 1 + samples // hop, samples, steps)
+    rate = model.config.representation.sample_rate
+    shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if progress else True}
+    with tqdm(total=samples / rate, **shown) as bar:  # on a terminal only
+        for block in raw(block[0].numpy() for block in blocks):
+            store.write(block.tobytes())
+            bar.update(len(block) / rate)
+    gain = pause_gain(heard.level().powers, raw.level().powers)
+
+    def quietened() -> Iterator[np.ndarray]:
+        store.seek(0)
+        return with_gain((np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b"")), gain)
+
+    final = Meter()
+    collections.deque(final(quietened()), maxlen=0)
+    return quietened(), heard.level().rms / final.level().rms if final.level().rms > 1e-5 else 1.0
+
+
+def transfer_file(
+    source: str | os.PathLike,
+    to: str | None,
+    output: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    phase: str = "refined",
+    style: str | os.PathLike | None = None,
+) -> pathlib.Path:
+    """Transfer an audio file: read, convert, write at the model's sample rate, mono. The one-call form of the command.
+
+    Args:
+        source: wav, flac, mp3, ogg, opus and more, with ffmpeg m4a and the like; any sample rate, channels and length.
+        to: target instrument, None where ``style`` is given.
+        output: path ending in wav, flac, ogg, opus or mp3; written whole or not at all.
+        weights: a weights file; by default :func:`ast_lib.networks.checkpoint.find_weights`.
+        phase: ``predicted`` or ``refined``.
+        style: an audio file whose sound is the target, instead of ``to``.
+
+    Raises:
+        AstError: whatever is wrong with the files or the names.
+    """
+    check_choice(to, style, phase)
+    audio.check_output(output)
+    model = checkpoint.load_weights(checkpoint.find_weights() if weights is None else weights)
+    rate = model.config.representation.sample_rate
+    with audio.open_sound(source) as sound:
+        target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
+        try:
+            with tempfile.TemporaryFile(dir=pathlib.Path(output).resolve().parent) as store:
+                made = _transfer(model, lambda: sound.blocks(rate), target, phase, store, progress=True)
+                return audio.save(output, made[0], rate, made[1])
+        except OSError as error:  # of the store
+            raise AstError(f"{output}: could not be written: {error.strerror or error}") from error

@@ -1,0 +1,134 @@
+"""Levels: what a meter reads, and pauses that stay quiet while notes that die away are held."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import noise, tone
+
+from ast_lib.audio.levels import FRAME, Meter, normalise_rms, pause_gain, with_gain
+
+RATE = 22050
+
+
+def level_of(*blocks):
+    meter = Meter()
+    assert all(given is block for given, block in zip(meter(blocks), blocks, strict=True))
+    return meter.level()
+
+
+def powers(audio):
+    return level_of(audio).powers
+
+
+def decibels(audio):
+    return 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20)
+
+
+# --- The meter
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=8).filter(sum))
+@settings(deadline=None, max_examples=40)
+def test_powers_are_those_of_the_frames_whatever_the_blocks(lengths):
+    audio = np.random.default_rng(0).normal(size=sum(lengths)).astype(np.float32)
+    level = level_of(*np.split(audio, np.cumsum(lengths)[:-1]))
+    expected = [np.mean(np.square(audio[i : i + FRAME], dtype=np.float64)) for i in range(0, len(audio), FRAME)]
+    np.testing.assert_allclose(level.powers, expected, rtol=1e-12)
+    assert level.samples == len(audio)
+    assert level.rms == pytest.approx(np.sqrt(np.mean(np.square(audio, dtype=np.float64))), rel=1e-12)
+
+
+def test_a_known_level():
+    assert level_of(np.full(1000, 0.5, np.float32)).rms == 0.5
+    assert normalise_rms(np.full(10, 0.5, np.float32), 0.1).tolist() == pytest.approx([0.1] * 10)
+
+
+# --- Gain over time
+
+
+def test_gain_is_that_of_the_middle_of_a_frame_and_between_them_in_proportion():
+    gain = np.array([1.0, 0.5, 0.5, 0.0])
+    (found,) = with_gain([np.ones(4 * FRAME, np.float32)], gain)
+    assert found.dtype == np.float32
+    assert found[: FRAME // 2].tolist() == [1.0] * (FRAME // 2)
+    assert found[FRAME - 1] + found[FRAME] == pytest.approx(1.5)  # on both sides of the boundary
+    assert found[2 * FRAME - 10] == 0.5 and found[-10] == 0.0
+    assert (np.diff(found) <= 0).all()
+
+
+@pytest.mark.parametrize("length", [1, 100, 256, 5000])
+def test_gain_does_not_depend_on_the_blocks(length):
+    audio, gain = noise(0.5), np.random.default_rng(1).uniform(size=44)
+    (whole,) = with_gain([audio], gain)
+    blocks = [audio[i : i + length] for i in range(0, len(audio), length)]
+    np.testing.assert_allclose(np.concatenate(list(with_gain(blocks, gain))), whole, rtol=1e-6)
+
+
+# --- Pauses
+
+
+def phrase(pause, seconds=1.5):
+    """Three seconds of a tone at -20 dB, a pause, three seconds of the tone; and where the pause is."""
+    played = tone(3.0, amplitude=0.1 * np.sqrt(2))
+    silent = np.zeros(round(seconds * RATE), np.float32)
+    audio = np.concatenate([played, silent, played])
+    inside = slice(len(played) + 2000, len(played) + len(silent) - 2000)
+    return audio + pause(len(audio)).astype(np.float32), inside
+
+
+def white(db):
+    return lambda n: np.random.default_rng(0).normal(0, 10 ** (db / 20), n)
+
+
+def hum(db):
+    return lambda n: 10 ** (db / 20) * np.sqrt(2) * np.sin(2 * np.pi * 50 * np.arange(n) / RATE)
+
+
+@pytest.mark.parametrize("pause", [white(-52), white(-60), white(-78), hum(-60), hum(-80), lambda n: np.zeros(n)])
+@pytest.mark.parametrize("seconds", [0.8, 1.5, 8.0])
+def test_what_is_heard_in_a_pause_stays_as_quiet_as_it_was(pause, seconds):
+    source, inside = phrase(pause, seconds)
+    output = noise(len(source) / RATE, rms=0.1)[: len(source)]  # as loud in the pause as in the music
+    gain = pause_gain(powers(source), powers(output))
+    (quiet,) = with_gain([output], gain)
+    assert decibels(quiet[inside]) < max(decibels(source[inside]), -125) + 1.5  # both have their music at -20 dB
+    assert (gain[: 3 * RATE // FRAME - 12] == 1).all() and (gain[-3 * RATE // FRAME + 12 :] == 1).all()
+
+
+def test_a_pause_shorter_than_half_a_second_is_known_by_the_room_of_a_longer_one():
+    long, inside = phrase(white(-60))
+    short, within = phrase(white(-60), 0.4)
+    for source, gated in ((np.concatenate([long, short]), True), (short, False)):
+        output = noise(len(source) / RATE, rms=0.1)[: len(source)]
+        (quiet,) = with_gain([output], pause_gain(powers(source), powers(output)))
+        start = len(source) - len(short)
+        found = decibels(quiet[start + within.start : start + within.stop])
+        assert (found < -58) == gated
+
+
+@pytest.mark.parametrize("fall", [6.5, 10.0, 20.0])  # dB a second: low to high notes of a piano
+def test_a_note_that_dies_away_may_be_held(fall):
+    """Down to 40 dB below the loudest; from there to 50 the bound comes in."""
+    time = np.arange(round(40 / fall * RATE)) / RATE
+    source = tone(len(time) / RATE, amplitude=0.3)[: len(time)] * 10 ** (-fall * time / 20)
+    held = tone(len(time) / RATE)[: len(time)]
+    gain = pause_gain(powers(source.astype(np.float32)), powers(held))
+    assert gain[: round(0.93 * len(gain))].min() > 0.97
+
+
+def test_nothing_is_made_louder_and_soft_music_is_not_touched():
+    """Soft and steady, 25 dB below; and an output that is softer than its source in the pause."""
+    source, inside = phrase(white(-45))
+    output = noise(len(source) / RATE, rms=0.1)[: len(source)]
+    assert (pause_gain(powers(source), powers(output)) == 1).all()
+    source, inside = phrase(white(-60))
+    softer, _ = phrase(white(-80))
+    gain = pause_gain(powers(source), powers(softer))
+    assert gain.max() == 1 and gain[inside.start // FRAME : inside.stop // FRAME].min() == 1
+
+
+@pytest.mark.parametrize("frames", [1, 2, 50])
+def test_short_and_silent_sounds_have_a_gain(frames):
+    assert pause_gain(np.ones(frames), np.ones(frames)).tolist() == [1.0] * frames
+    assert np.isfinite(pause_gain(np.ones(frames), np.zeros(frames))).all()

@@ -1,0 +1,73 @@
+"""Batches by number: the same whoever makes them, in order, and an error in a worker is one line."""
+
+import dataclasses
+import os
+import types
+
+import pytest
+import torch
+from models import made_dataset, tiny
+
+from ast_lib.config import override
+from ast_lib.errors import AstError
+from ast_lib.training import Trainer, batches
+
+CONFIG = tiny("training.steps=8", "training.seconds=0.4")
+CHANGED = ("training.room=0.5", "training.tuning=0.3", "training.timbre=6.0")
+
+
+def made(*assignments) -> batches.Batches:
+    config = override(CONFIG, *assignments)
+    return Trainer(config, dataclasses.replace(made_dataset(CONFIG), config=config), "cpu").batches
+
+
+def same(one: batches.Batch, other: batches.Batch) -> bool:
+    """Whether two batches are equal to the last bit."""
+    pairs = [(getattr(one, name), getattr(other, name)) for name in ("labels", "slots", "heard_labels")]
+    for name in ("stft_magnitude", "cqt_magnitude", "advance"):
+        pairs += [(getattr(one.features, name), getattr(other.features, name))]
+        pairs += [(getattr(one.heard, name), getattr(other.heard, name))]
+    return one.frames == other.frames and all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_whoever_makes_a_batch_it_is_the_same(workers):
+    source = made(*CHANGED)
+    streamed = list(source.stream(2, 6, workers))
+    assert len(streamed) == 4
+    assert all(same(batch, source.batch(step)) for step, batch in enumerate(streamed, start=2))
+    assert not same(streamed[0], streamed[1])
+
+
+def test_without_changes_the_content_encoder_hears_the_clip_itself():
+    batch = made().batch(0)
+    assert batch.heard is batch.features or torch.equal(batch.heard.stft_magnitude, batch.features.stft_magnitude)
+    assert batch.frames == 1 + int(0.4 * 22050) // 256
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_worker_is_its_own_line(workers):
+    source = made()
+
+    def gone(step, part):
+        raise AstError(f"clip {step}: no such file")
+
+    source.sampler = types.SimpleNamespace(slots=source.sampler.slots)
+    source.sounds = lambda step: gone(step, None)
+    with pytest.raises(AstError) as caught:
+        list(source.stream(3, 5, workers))
+    assert str(caught.value) == "clip 3: no such file"
+
+
+def test_workers_leave_a_core_to_the_training(monkeypatch):
+    monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=2**20, f_frsize=4096))
+    for cores, expected in ((1, 1), (2, 1), (8, 7), (64, batches.MOST_WORKERS)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: set(range(cores)), raising=False)
+        assert batches.workers_here() == expected
+
+
+def test_little_shared_memory_is_said_and_nothing_is_handed_over(monkeypatch):
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    monkeypatch.setattr(os, "statvfs", lambda path: types.SimpleNamespace(f_bavail=16384, f_frsize=4096))
+    with pytest.warns(UserWarning, match=r"/dev/shm: found 64 MiB free, accepted .* is 1024 MiB or more"):
+        assert batches.workers_here() == 0
