@@ -14,8 +14,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ast_lib.errors import AstError
-
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -71,14 +69,3 @@ def average_gradients(module: nn.Module, part: Part) -> None:
     mean = part.fabric.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduce_op="mean")
     for gradient, values in zip(gradients, mean.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(values.view_as(gradient))
-
-
-def shared_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module with the statistics of its batch norms taken over the global batch (names of weights stay).
-
-    Raises:
-        AstError: for batch norm on another device than a GPU, which PyTorch cannot share.
-    """
-    if device.type != "cuda" and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
-        raise AstError("processes: found several on the CPU with batch norm (model.encoder=resnet2d), accepted is one")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -1,4 +1,4 @@
-"""Audio: sound files in, mono blocks at one rate out, and back to a file; levels, and streams of any length."""
+"""Audio: sound files in; mono blocks at one rate out, and back to a file; levels, and streams of any length."""
 
 from ast_lib.audio.sounds import (
     FORMATS,
@@ -16,20 +16,3 @@ from ast_lib.audio.sounds import (
     save,
     warn,
 )
-
-__all__ = [
-    "FORMATS",
-    "SAMPLE_RATE",
-    "SILENCE",
-    "AudioWarning",
-    "Mixer",
-    "Sound",
-    "check",
-    "check_output",
-    "check_rate",
-    "load",
-    "open_sound",
-    "resampled",
-    "save",
-    "warn",
-]

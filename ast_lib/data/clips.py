@@ -16,6 +16,7 @@ from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part
 
+SLOW = 0.25  # share of clips at a practice tempo with training.domain_randomisation: long notes are rare in tunes
 PREROLL = 1.0  # seconds rendered before a clip and cut off, so that a note may already sound at its start
 
 
@@ -171,10 +172,10 @@ class BatchSampler:
         shares: Sequence[int] = (),
         slow: float = 0.0,
     ):
-        self.slots = voice_slots(len(train), shares or (1,) * len(synths))
+        self.groups = voice_groups(len(train), shares or (1,) * len(synths))
         self.voices = len(train) * len(synths)
-        if batch % len(self.slots):
-            raise AstError(f"batch: found {batch}, accepted are multiples of {len(self.slots)}, the number of slots")
+        if batch % len(self.groups):
+            raise AstError(f"batch: found {batch}, accepted are multiples of {len(self.groups)}, the number of groups")
         self.train, self.seconds, self.batch, self.seed = train, seconds, batch, seed
         self.synths, self.slow = list(synths), slow
 
@@ -184,14 +185,14 @@ class BatchSampler:
         instruments = list(self.train)
         drawn = []
         for index in range(self.batch):
-            instrument = instruments[self.slots[index % len(self.slots)] % len(instruments)]
+            instrument = instruments[self.groups[index % len(self.groups)] % len(instruments)]
             piece = self.train[instrument][rng.integers(len(self.train[instrument]))]
             drawn.append((excerpt(piece, self.seconds, rng, slow=self.slow), instrument))
         return drawn
 
     def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
         """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step, or of a process's part of it."""
-        voices = part.own(np.resize(self.slots, self.batch))
+        voices = part.own(np.resize(self.groups, self.batch))
         audio = [
             render_clip(self.synths[voice // len(self.train)], notes, instrument, self.seconds)
             for (notes, instrument), voice in zip(part.own(self._excerpts(step)), voices, strict=True)
@@ -213,7 +214,7 @@ class BatchSampler:
             as for a call: audio ``(B, samples)`` and the voices ``(B,)`` that play it.
         """
         rng = np.random.default_rng([self.seed, step, 1])
-        voices = np.resize(self.slots, self.batch)
+        voices = np.resize(self.groups, self.batch)
         fonts = np.where(
             rng.random(self.batch) < share, rng.integers(len(self.synths), size=self.batch), voices // len(self.train)
         )
@@ -226,7 +227,7 @@ class BatchSampler:
         return np.stack(audio), fonts * len(self.train) + voices % len(self.train)
 
 
-def voice_slots(instruments: int, shares: Sequence[int]) -> np.ndarray:
+def voice_groups(instruments: int, shares: Sequence[int]) -> np.ndarray:
     """Voices in the order in which a batch runs through them: soundfont ``f`` has ``shares[f]`` slots an instrument."""
     return np.concatenate(
         [np.tile(font * instruments + np.arange(instruments), share) for font, share in enumerate(shares)]

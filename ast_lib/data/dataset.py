@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ast_lib.config import Config
-from ast_lib.data.clips import BatchSampler, PairedClip, Splits, paired_clips, split_by_piece
+from ast_lib.data.clips import SLOW, BatchSampler, PairedClip, Splits, paired_clips, split_by_piece
 from ast_lib.data.manifest import Clip, read_manifest
 from ast_lib.data.onsets import voice_latency
 from ast_lib.data.recordings import RecordingSampler, check_files
@@ -128,7 +128,14 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
         raise AstError(f"instruments: found {config.instruments}, accepted are different General-MIDI programs")
     splits = build_splits(config, cache)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, training.slow
+    options = (
+        training.seconds,
+        training.batch,
+        training.seed,
+        synths,
+        config.soundfont_shares,
+        SLOW if training.domain_randomisation else 0.0,
+    )
     return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
 
 

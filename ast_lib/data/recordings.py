@@ -409,7 +409,7 @@ class RecordingSampler:
             short = min(found, key=lambda clip: clip.seconds)
             if short.seconds < seconds:
                 raise AstError(f"clip {short.id}: found {short.seconds:g} s, accepted is {seconds:g} s or more")
-        self.voices, self.slots = len(instruments), np.arange(len(instruments))
+        self.voices, self.groups = len(instruments), np.arange(len(instruments))
         self.samples, self.batch, self.seed = round(seconds * SAMPLE_RATE), batch, seed
         self._audio: dict[str, np.ndarray] = {}
 

@@ -6,7 +6,7 @@ Chapter: ``notebooks/12_evaluation.md``.
 import torch
 from torch import Tensor
 
-from ast_lib.representation.features import Spectrogram
+from ast_lib.representation.spectrogram import Spectrogram
 
 
 def average_power(spectrogram: Spectrogram, audio: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ast_lib.audio.levels import normalise_rms
 from ast_lib.data.scores import Notes
 from ast_lib.data.synth import SAMPLE_RATE
 from ast_lib.errors import AstError
-from ast_lib.representation.features import Spectrogram
+from ast_lib.representation.spectrogram import Spectrogram
 
 SILENCE = 1e-5  # RMS
 # The tracker's range: C3 to C7 holds every tune of the corpus and twice the shortest window that pYIN needs.

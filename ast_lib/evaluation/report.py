@@ -24,7 +24,7 @@ from ast_lib.evaluation.systems import directions, mean_interval, ratio_interval
 from ast_lib.files import CACHE
 from ast_lib.networks import checkpoint
 from ast_lib.networks.model import TransferModel
-from ast_lib.representation.features import Spectrogram
+from ast_lib.representation.spectrogram import Spectrogram
 
 UNSEEN = "Merlin"  # the soundfont that no weights are trained on
 LESSONS = 24  # training pieces that the listener and the baseline learn from

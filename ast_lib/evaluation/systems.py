@@ -26,10 +26,10 @@ from ast_lib.errors import AstError
 from ast_lib.evaluation import metrics
 from ast_lib.evaluation.baselines import envelope_transfer
 from ast_lib.networks.model import TransferModel
-from ast_lib.representation.features import refine_phase
+from ast_lib.representation.griffin_lim import refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_styles
-from ast_lib.transfer.recordings import class_style, synthesise, transfer_batch
+from ast_lib.transfer.pipeline import class_style, synthesise, transfer_batch
 
 UNITS = {
     "lsd": "dB",

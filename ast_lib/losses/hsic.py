@@ -13,7 +13,7 @@ from ast_lib.errors import AstError
 from ast_lib.losses import full_precision
 
 
-def _distances(x: Tensor) -> Tensor:
+def distances(x: Tensor) -> Tensor:
     """Euclidean distances ``(B, B)``, without the matrix product that would turn small distances into noise."""
     return torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -34,32 +34,9 @@ def median_width(x: Tensor) -> Tensor:
     Source: Gretton et al., "A kernel statistical test of independence" (2007).
     """
     rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    distances = _distances(x)[rows, columns]
-    distances = distances[distances != 0]  # NaN != 0 is true: it stays and shows in the result
-    return distances.quantile(0.5) if len(distances) else x.new_ones(())
-
-
-@full_precision
-def median_width_published(x: Tensor, y: Tensor) -> Tensor:
-    """The width of the published code, mistakes included; kept to show what they do, see :func:`median_width`.
-
-    One width for both codes: the median of *all* entries of the distance matrix of ``x`` and ``y`` stacked, so the 2B
-    zeros of the diagonal and every pair twice (the code indexes rows where it means pairs), and distances between a
-    style and a content code, which mean nothing. The gradient runs through the width.
-    Where the two clouds of codes lie apart it is the largest distance of the wider one (``hsic-published-width``).
-
-    Args:
-        x, y: ``(B, d)`` both.
-
-    Returns:
-        scalar of at least 0.
-
-    Raises:
-        AstError: for codes of different length, which cannot be stacked.
-    """
-    if x.shape[1] != y.shape[1]:
-        raise AstError(f"y: found codes of {y.shape[1]} values, accepted is the length of x, {x.shape[1]}")
-    return _distances(torch.cat([x, y])).median()
+    apart = distances(x)[rows, columns]
+    apart = apart[apart != 0]  # NaN != 0 is true: it stays and shows in the result
+    return apart.quantile(0.5) if len(apart) else x.new_ones(())
 
 
 @full_precision
@@ -80,7 +57,7 @@ def gaussian_kernel(x: Tensor, width: Tensor | float | None = None) -> Tensor:
         width = median_width(x)
     elif not isinstance(width, Tensor) and not width > 0:
         raise AstError(f"width: found {width}, accepted is above 0")
-    return torch.exp(-0.5 * (_distances(x) / width).square())
+    return torch.exp(-0.5 * (distances(x) / width).square())
 
 
 @full_precision
@@ -162,23 +139,6 @@ def hsic_unbiased(
     rows_x, rows_y = kx.sum(dim=1), ky.sum(dim=1)
     total = (kx * ky).sum() + rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_x @ rows_y)
     return total / (n * (n - 3))
-
-
-@full_precision
-def hsic_published(x: Tensor, y: Tensor) -> Tensor:
-    """HSIC as in the published code: biased, Gaussian kernels, one :func:`median_width_published` for both codes.
-
-    Args:
-        x, y: ``(B, d)`` both.
-
-    Returns:
-        scalar as :func:`hsic_biased`; NaN when the median distance is 0 (half of the codes alike), as there.
-
-    Raises:
-        AstError: for fewer than 2 clips, unequal numbers of them, or codes of different length.
-    """
-    width = median_width_published(x, y)
-    return hsic_biased(x, y, lambda codes: gaussian_kernel(codes, width), lambda codes: gaussian_kernel(codes, width))
 
 
 @full_precision

@@ -39,7 +39,7 @@ def class_prototypes(z: Tensor, labels: Tensor, classes: int) -> Tensor:
     return (member.T @ z) / member.sum(dim=0)[:, None]
 
 
-def _shortfall(prototypes: Tensor, margin: float, relative: bool) -> Tensor:
+def shortfall(prototypes: Tensor, margin: float, relative: bool) -> Tensor:
     """``relu(margin − distance)`` of every pair, ``(K (K − 1) / 2,)``."""
     if not margin > 0:
         raise AstError(f"margin: found {margin}, accepted is above 0")
@@ -74,25 +74,5 @@ def prototype_margin(prototypes: Tensor, margin: float, relative: bool = False) 
 
     Source: the hinge of a support-vector machine on distances.
     """
-    shortfall = _shortfall(prototypes, margin, relative)
-    return shortfall.mean() if len(shortfall) else zero(prototypes)
-
-
-@full_precision
-def prototype_margin_squared(prototypes: Tensor, margin: float, relative: bool = False) -> Tensor:
-    """Mean over pairs of ``relu(margin − ‖p_i − p_j‖)²``, the form of the published code (margin 2.0, not relative).
-
-    Equation ``margin-squared``. Its gradient fades as the margin is approached, where that of
-    :func:`prototype_margin` keeps its size: against a pull it gives way (``margin-equilibrium``). Codes of the
-    published length, 16, meet the margin 2.0 at an angle of 7 degrees (``margin-angle``).
-
-    Args, errors and special cases: as :func:`prototype_margin`.
-
-    Returns:
-        scalar in 0..margin².
-
-    Source: Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping" (2006), eq. 4, the
-    term of dissimilar pairs without its factor ½.
-    """
-    shortfall = _shortfall(prototypes, margin, relative)
-    return shortfall.square().mean() if len(shortfall) else zero(prototypes)
+    missing = shortfall(prototypes, margin, relative)
+    return missing.mean() if len(missing) else zero(prototypes)

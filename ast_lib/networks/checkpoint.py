@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with the configuration, metrics and provenance inside.
+"""Weights on disk: a model in; a safetensors file with configuration, metrics and provenance inside out, and back.
 
 Chapter: ``notebooks/11_training.md``. A safetensors file holds numbers and text only: loading it never runs code.
 """
@@ -16,17 +16,19 @@ import safetensors
 import safetensors.torch
 import torch
 
-from ast_lib import config as configuration
+from ast_lib.checked import from_values, to_dict
+from ast_lib.config import Config
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.networks.model import TransferModel
 
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
+CONVERT = "python tools/convert_weights.py"
 PACKAGES = ("torch", "lightning-fabric", "numpy", "pyfluidsynth")  # whose versions can change what is learnt
 
 
-def provenance(config: configuration.Config, steps: int, seconds: float, device: torch.device, processes: int) -> dict:
+def provenance(config: Config, steps: int, seconds: float, device: torch.device, processes: int) -> dict:
     """Where weights come from, for :func:`save_weights`.
 
     Args:
@@ -95,7 +97,7 @@ def save_weights(
     """
     path = pathlib.Path(path)
     metadata = {
-        "config": json.dumps(configuration.to_dict(model.config)),
+        "config": json.dumps(to_dict(model.config)),
         "metrics": json.dumps(metrics),
         "provenance": json.dumps(provenance),
     }
@@ -123,26 +125,30 @@ def read_metadata(path: str | os.PathLike) -> dict:
         raise AstError(f"weights: {path} has no {error.args[0]} in its metadata, so it is not one of ours") from error
 
 
-def load_weights(path: str | os.PathLike, expected: configuration.Config | None = None) -> TransferModel:
+def load_weights(
+    path: str | os.PathLike, expected: Config | None = None, kind: type[TransferModel] = TransferModel
+) -> TransferModel:
     """The model in a weights file, in evaluation mode.
 
     Args:
         path: a file written by :func:`save_weights`.
         expected: when given, the file's representation, model and instruments must be these.
+        kind: of the model.
 
     Raises:
-        AstError: unreadable file, another configuration than expected, missing or extra tensors, values that are
-            not finite.
+        AstError: unreadable file, a configuration of another version or other than expected, missing or extra tensors,
+            values that are not finite.
     """
-    values = read_metadata(path)["config"]
     try:
-        config = configuration.from_dict(values)
+        config = from_values(kind.configuration, read_metadata(path)["config"])
     except AstError as error:
-        raise AstError(f"weights: {path} has a configuration of another version: {error}") from error
+        raise AstError(
+            f"weights: {path} was made by another version ({error}); for weights of version 0.1, run: {CONVERT} {path}"
+        ) from error
     for field in ("instruments", "representation", "model") if expected else ():
         if getattr(config, field) != getattr(expected, field):
             raise AstError(f"weights: {path} has {field} {getattr(config, field)}, expected {getattr(expected, field)}")
-    model = TransferModel(config)
+    model = kind(config)
     tensors = {name: tensor.float() for name, tensor in safetensors.torch.load_file(path).items()}
     wanted = model.state_dict()
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))

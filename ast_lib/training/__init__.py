@@ -1,13 +1,3 @@
 """Training: a configuration and data in; trained weights and their history out."""
 
-from ast_lib.training.trainer import (
-    Trainer,
-    launched,
-    train,
-)
-
-__all__ = [
-    "Trainer",
-    "launched",
-    "train",
-]
+from ast_lib.training.trainer import Trainer, train

@@ -1,4 +1,4 @@
-"""Random changes to what the content encoder hears and to what the decoder is shown.
+"""Augmentation: features, audio or a context in; the same with random changes that training must not depend on out.
 
 Chapters: ``notebooks/11_training.md``, ``notebooks/10_decoder.md`` (the context). Equalisation hides part of the
 timbre from the content encoder; a corrupted context keeps the decoder from copying its past, so that it also works when
@@ -7,16 +7,22 @@ same for any number of processes.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_lib.config import RepresentationConfig, TrainingConfig
+from ast_lib.config import RepresentationConfig
 from ast_lib.processes import ALONE, Part
 from ast_lib.representation.features import Features
 
 LOWEST = 32.703  # Hz, the first bin of the CQT
+# Domain randomisation (training.domain_randomisation): what the content encoder hears of a clip ...
+ROOM = 0.3  # share of clips in a random room, with noise
+TUNING = 0.3  # semitones: clips are detuned by up to this much
+ANOTHER_VOICE = 0.5  # share of clips on a random soundfont
+TIMBRE = 6.0  # dB, and random smooth equalisation of target and style, one curve for all clips of a group
 
 
 def equalise(
@@ -24,7 +30,7 @@ def equalise(
     shape: RepresentationConfig,
     decibels: float,
     generator: torch.Generator,
-    slots: int | None = None,
+    groups: int | None = None,
     part: Part = ALONE,
 ) -> Features:
     """A random smooth equalisation of each clip: ten gains from C1 to the Nyquist frequency, interpolated.
@@ -34,27 +40,27 @@ def equalise(
     Args:
         features: of B clips.
         shape: their representation.
-        decibels: deviation of the gains; 0 changes nothing.
+        decibels: standard deviation of the gains; 0 changes nothing.
         generator: on the CPU, whatever the device of the features.
-        slots: when given, clips ``i`` and ``i + slots`` share a curve, half of the slots keep the curve 0, and each
+        groups: when given, clips ``i`` and ``i + groups`` share a curve, half of the groups keep the curve 0, and each
             clip keeps its energy: another voice of the same instrument, not another loudness.
         part: which clips of the global batch these are.
     """
     if decibels == 0:
         return features
     clips, device = len(features.stft_magnitude), features.stft_magnitude.device
-    if slots is None:
+    if groups is None:
         gains = decibels * part.draw(torch.randn, clips, 1, 10, generator=generator)
     else:
-        gains = decibels * torch.randn(slots, 1, 10, generator=generator)
-        gains *= torch.rand(slots, 1, 1, generator=generator) < 0.5
-        gains = part.own(gains[torch.arange(clips * part.count) % slots])
+        gains = decibels * torch.randn(groups, 1, 10, generator=generator)
+        gains *= torch.rand(groups, 1, 1, generator=generator) < 0.5
+        gains = part.own(gains[torch.arange(clips * part.count) % groups])
     position = cqt_positions(shape, device)
     curve = F.interpolate(gains.to(device), 2 + int(position[-1]), mode="linear", align_corners=True)[:, 0]
     lower, share = position.long(), position.frac()
     stft_curve = curve[:, lower] * (1 - share) + curve[:, lower + 1] * share
     cqt_curve = curve[:, : shape.cqt_bins]
-    if slots is not None:
+    if groups is not None:
         power = (features.stft_magnitude ** (2 / shape.compression)).mean(dim=(1, 2))  # per bin
         changed = (power * 10 ** (stft_curve / 10)).sum(dim=1) / power.sum(dim=1).clamp_min(1e-20)
         level = 10 * torch.log10(changed.clamp_min(1e-20))[:, None]
@@ -74,7 +80,7 @@ def change_gain(
     generator: torch.Generator,
     part: Part = ALONE,
 ) -> Features:
-    """A random slow change of each clip's loudness: gains of ``decibels`` deviation every half second, interpolated.
+    """A random slow change of each clip's loudness: gains every half second (standard deviation ``decibels``), joined.
 
     A piano's notes decay and a violin's need not: a content encoder that hears its loudness drift at random cannot
     pass on how a note's energy develops, so that the decoder takes that from the style.
@@ -187,16 +193,28 @@ def record_in_room(
     return torch.where((uniform[:, :1] < share).to(audio.device), changed, audio)
 
 
+class ContextRates(NamedTuple):
+    """How the decoder's context is corrupted in training."""
+
+    own: float = 0.5  # share of clips whose context is the model's own prediction, not the truth
+    null: float = 0.3  # share of clips whose whole context is replaced by the null token
+    drop: float = 0.4  # share of context tokens replaced by it
+    noise: float = 0.1  # standard deviation of noise on the true context, in normalised units
+
+
+RATES = ContextRates()
+
+
 def corrupt_context(
-    truth: Tensor, own: Tensor, training: TrainingConfig, generator: torch.Generator, part: Part = ALONE
+    truth: Tensor, own: Tensor, generator: torch.Generator, part: Part = ALONE, rates: ContextRates = RATES
 ) -> tuple[Tensor, Tensor]:
     """The decoder's context in training: part truth with noise, part its own prediction, part nothing.
 
     Args:
         truth, own: normalised magnitudes ``(B, S, T, F)``; ``own`` was predicted without any context.
-        training: ``context_own``, ``context_noise``, ``context_drop``, ``context_null``.
         generator: on the CPU, whatever the device of the tensors.
         part: which clips of the global batch these are.
+        rates: of each kind of corruption.
 
     Returns:
         context ``(B, S, T, F)`` and ``keep``, bool ``(B, S)``, false where the null token takes its place.
@@ -204,7 +222,7 @@ def corrupt_context(
     clips, sections = truth.shape[:2]
     uniform = part.draw(torch.rand, clips, sections + 2, generator=generator).to(truth.device)
     noise = part.noise(truth, generator)
-    is_own = uniform[:, 0] < training.context_own
-    context = torch.where(is_own[:, None, None, None], own, truth + training.context_noise * noise)
-    keep = (uniform[:, 2:] >= training.context_drop) & (uniform[:, 1:2] >= training.context_null)
+    is_own = uniform[:, 0] < rates.own
+    context = torch.where(is_own[:, None, None, None], own, truth + rates.noise * noise)
+    keep = (uniform[:, 2:] >= rates.drop) & (uniform[:, 1:2] >= rates.null)
     return context, keep

@@ -1,4 +1,4 @@
-"""Training batches by number: clips are rendered by worker processes, and become features on the device that trains.
+"""Batches: the number of a step in; its clips, rendered by a worker process, as features on the training device out.
 
 Chapter: ``notebooks/11_training.md``. Batch number ``step`` is a function of the seed and ``step`` alone, so that it is
 the same whichever worker makes it, however many there are, and in a resumed run. On the processor a worker computes the
@@ -22,7 +22,7 @@ from ast_lib.data.recordings import RecordingSampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
-from ast_lib.training.augment import equalise, record_in_room
+from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING, equalise, record_in_room
 from ast_lib.transfer.latency import align
 
 MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
@@ -50,15 +50,15 @@ class Translation:
     Attributes:
         chosen: which clips ``(n,)``.
         content: their ``z_content`` before ``(n, S, content_size)``, a constant.
-        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients if ``loss.realism`` asks;
-            None for complex output.
+        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients where ``loss.realism``
+            has a weight.
         voices: of the instruments that they are played on ``(n,)``.
         weight: of a mean over these clips in the mean over processes; 1 where there is one process.
     """
 
     chosen: Tensor
     content: Tensor
-    magnitude: Tensor | None
+    magnitude: Tensor
     voices: Tensor
     weight: float
 
@@ -70,8 +70,8 @@ class Batch:
     Attributes:
         features: of B clips, the target and what the style encoder hears.
         labels: their voices ``(B,)``.
-        slots: ``(B,)``, numbered from 0 in the global batch; the clips of a slot share voice and timbre, and their
-            styles make the decoder's (:func:`ast_lib.training.objective.slot_styles`).
+        groups: ``(B,)``, numbered from 0 in the global batch; the clips of a group share voice and timbre, and their
+            styles make the decoder's (:func:`ast_lib.training.objective.group_styles`).
         heard: what the content encoder hears of them: perhaps on another soundfont, out of tune, in a room.
         heard_labels: the voices ``(B,)`` of ``heard``.
         frames: of the clips' STFT; the last section may be filled up beyond them.
@@ -80,7 +80,7 @@ class Batch:
 
     features: Features
     labels: Tensor
-    slots: Tensor
+    groups: Tensor
     heard: Features
     heard_labels: Tensor
     frames: int
@@ -121,9 +121,9 @@ class Batches:
         """Render this process's clips of batch number ``step``."""
         training = self.config.training
         clips, labels = map(torch.from_numpy, self.sampler(step, self.part))
-        if not (training.another_voice or training.tuning):
+        if not training.domain_randomisation:
             return Sounds(clips, labels, clips, labels)
-        others = self.sampler.another_voice(step, training.another_voice, training.tuning, self.part)
+        others = self.sampler.another_voice(step, ANOTHER_VOICE, TUNING, self.part)
         return Sounds(clips, labels, *map(torch.from_numpy, others))
 
     @torch.no_grad()
@@ -132,18 +132,15 @@ class Batches:
         training, shape, part = self.config.training, self.config.representation, self.part
         random = torch.Generator().manual_seed((2 * training.seed + 1) * 10**8 + step)
         clips, labels, heard, heard_labels = sounds
+        groups = len(self.sampler.groups)
         features = changed = self.representation(clips)
-        if training.another_voice or training.tuning:
-            # Another player begins when the one does whose clip is to be drawn.
+        if training.domain_randomisation:
+            # Another player begins when the one does whose clip is the target.
             heard = align(heard, self.latency[heard_labels], self.latency[labels], shape.sample_rate)
-        if training.room:
-            heard = record_in_room(heard, shape.sample_rate, training.room, random, part)
-        if heard is not clips:
-            changed = self.representation(heard)
-        slots = len(self.sampler.slots)
-        features = equalise(features, shape, training.timbre, random, slots, part)
-        slot = torch.from_numpy(part.own(np.arange(training.batch) % slots)).to(labels.device)
-        return Batch(features, labels, slot, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
+            changed = self.representation(record_in_room(heard, shape.sample_rate, ROOM, random, part))
+            features = equalise(features, shape, TIMBRE, random, groups, part)
+        group = torch.from_numpy(part.own(np.arange(training.batch) % groups)).to(labels.device)
+        return Batch(features, labels, group, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step``, made here and now.

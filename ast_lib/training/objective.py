@@ -1,374 +1,226 @@
-"""What a training step minimises: the losses of encoders and decoder, their sum, and the discriminator's loss.
+"""Objective: a batch and the networks in; the losses that a training step minimises, and their weighted sum, out.
 
-Chapters: ``notebooks/11_training.md``, ``notebooks/13_published_run.md``. The losses themselves are in
-:mod:`ast_lib.losses`; their weights over time are the curriculum's (:mod:`ast_lib.training.curriculum`). Where several
-processes share a batch, what compares clips with each other sees those of all of them, and the mean over processes of a
-loss is that of the global batch (:mod:`ast_lib.processes`).
+Chapter: ``notebooks/11_training.md``. The losses themselves are in :mod:`ast_lib.losses`; their weights over time are
+the curriculum's (:mod:`ast_lib.training.curriculum`). Where several processes share a batch, what compares clips with
+each other sees those of all of them, and the mean over processes of a loss is that of the global batch
+(:mod:`ast_lib.processes`).
 """
 
-import dataclasses
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ast_lib.audio.levels import RMS
-from ast_lib.config import Config
-from ast_lib.losses import reconstruction
-from ast_lib.losses.adversarial import (
-    critic_hinge,
-    discriminator_cross_entropy,
-    negative_cross_entropy,
-    negative_entropy,
-    realism_loss,
-)
+from ast_lib.config import Config, Phase
+from ast_lib.losses.adversarial import critic_hinge, discriminator_cross_entropy, negative_entropy, realism_loss
 from ast_lib.losses.contrastive import supervised_info_nce
-from ast_lib.losses.hsic import hsic_biased, hsic_published, hsic_unbiased
-from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_margin_squared
-from ast_lib.losses.phase import phase_advance_loss, wrapped_phase
-from ast_lib.losses.reconstruction import level_l1, log_spectral, magnitude_l1
-from ast_lib.networks.decoder import ComplexPrediction, Prediction
-from ast_lib.networks.model import TransferModel, channel_noise
+from ast_lib.losses.hsic import hsic_biased
+from ast_lib.losses.margin import class_prototypes, prototype_margin
+from ast_lib.losses.phase import phase_advance_loss
+from ast_lib.losses.reconstruction import envelope_l1, log_spectral, magnitude_l1
+from ast_lib.networks.decoder import Prediction
+from ast_lib.networks.discriminator import Discriminator
+from ast_lib.networks.model import TransferModel
+from ast_lib.networks.noise import channel_noise
 from ast_lib.processes import ALONE, Part
 from ast_lib.training.augment import change_decay, change_gain, corrupt_context, equalise
-from ast_lib.training.batches import Batch, Translation
+from ast_lib.training.back_translation import back_translate
+from ast_lib.training.batches import Batch
 from ast_lib.training.curriculum import loss_weights, phase_at
-
-# Losses of each output that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
-RECONSTRUCTION = {
-    "magnitude_advance": ("magnitude", "log_spectral", "phase", "content_energy"),
-    "complex": ("mse", "magnitude", "phase", "temporal", "spectral", "content_energy"),
-}
-ALWAYS = ("agreement", "realism", "style_spread")  # losses with a constant weight of their own, whatever the phase
-MARGIN = {"hinge": prototype_margin, "squared": prototype_margin_squared}
-HSIC = {"biased": hsic_biased, "unbiased": hsic_unbiased, "published": hsic_published}
-AGAINST = {  # what the encoders minimise against the discriminator, from its logits on content and the clips' labels
-    "entropy": lambda logits, labels: negative_entropy(logits),
-    "cross_entropy": negative_cross_entropy,
-}
-DIFFERENCES = {  # along time, along frequency
-    "frames_bins": (reconstruction.temporal_difference, reconstruction.spectral_difference),
-    "published": (reconstruction.temporal_difference_published, reconstruction.spectral_difference_published),
-}
+from ast_lib.training.groups import group_styles, style_spread
 
 
-def generator_losses(
-    config: Config,
-    model: TransferModel,
-    discriminator: nn.Module,
-    batch: Batch,
-    step: int,
-    random: torch.Generator,
-    part: Part = ALONE,
-) -> tuple[dict[str, Tensor], Batch, Tensor]:
-    """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
+class Objective:
+    """The losses of a run.
 
     Args:
         config: of the run.
-        model, discriminator: the networks; the discriminator's weights get gradients that its own step clears.
-        batch: the clips.
-        step: of the run, for the curriculum.
-        random: source of chance of this step.
-        part: which clips of the global batch these are.
-
-    Returns:
-        the losses by name, scalars: those of :data:`RECONSTRUCTION` and of :data:`ALWAYS`, ``level``, ``contrastive``,
-        ``margin``, ``hsic``, ``adversarial``; the batch as it was heard; and ``z_content``
-        ``(B, S, content_size)``, detached.
+        model, discriminator: the networks.
+        part: which clips of the global batch are this process's.
     """
-    training, constants, shape = config.training, config.loss, config.representation
-    phase = config.phases[phase_at(config.phases, step, training.steps)]
-    if phase.back_translation:
-        batch = back_translate(config, model, batch, phase.back_translation, random, part)
-    heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
-    heard = change_gain(heard, shape, training.gain, random, part)
-    heard = change_decay(heard, shape, training.decay, random, part)
-    target = model.target(batch.features, batch.labels)
-    content = model.content_encoder(model.encoder_input(heard, batch.heard_labels))
-    energy = content.float().square().mean()
-    translated = translation_losses(config, discriminator, batch.translation, content, part)
-    content = noisy(content, config.model.content_noise, random, part)
-    own_styles = batch_style(model, batch)
-    styles = part.gather(noisy(own_styles, config.model.style_noise, random, part))
-    labels, slots = part.gather(batch.labels), part.gather(batch.slots)
-    prototypes = class_prototypes(styles, labels, len(config.voices))
-    decoder_style = part.own(slot_styles(styles, slots, training.own_style))
-    own = target
-    if training.context_own:
+
+    # Losses that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
+    reconstruction_terms = ("magnitude", "log_spectral", "phase", "content_energy")
+    constant_terms = ("agreement", "realism", "style_spread")  # with one weight in all phases
+
+    def __init__(self, config: Config, model: TransferModel, discriminator: Discriminator, part: Part = ALONE):
+        self.config, self.model, self.discriminator, self.part = config, model, discriminator, part
+        self.phases: tuple[Phase, ...] = config.curriculum
+
+    def phase(self, step: int) -> Phase:
+        """The phase of the curriculum that a step belongs to."""
+        return self.phases[phase_at(self.phases, step, self.config.training.steps)]
+
+    def generator(self, batch: Batch, step: int, random: torch.Generator) -> tuple[dict[str, Tensor], Batch, Tensor]:
+        """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
+
+        Args:
+            batch: the clips.
+            step: of the run, for the curriculum.
+            random: source of chance of this step.
+
+        Returns:
+            the losses by name, scalars; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``,
+            detached. The discriminator's weights get gradients that its own step clears.
+        """
+        config, model, part, phase = self.config, self.model, self.part, self.phase(step)
+        if phase.back_translation:
+            batch = back_translate(self, batch, phase.back_translation, random)
+        target = model.target(batch.features)
+        content = model.content_encoder(model.encoder_input(self.heard(batch, random)))
+        losses = {"content_energy": content.float().square().mean(), **self.translation(batch, content)}
+        content = self.noisy(content, config.model.content_noise, random)
+        clean_styles = self.styles(batch)
+        styles = part.gather(self.noisy(clean_styles, config.model.style_noise, random))
+        voices, groups = part.gather(batch.labels), part.gather(batch.groups)
+        prototypes = class_prototypes(styles, voices, len(config.voices))
+        decoder_style = part.own(group_styles(styles, groups, config.training.own_style))
+        context, keep = self.context(target, content, decoder_style, random)
+        prediction = model.decoder(context, keep, content, decoder_style)
+        losses |= {
+            "adversarial": self.confusion(batch, content, styles, prototypes, voices),
+            **self.reconstruction(prediction, batch),
+            "envelope": self.envelope(prediction, batch, phase.envelope),
+            "style_spread": style_spread(part.gather(clean_styles), groups),
+            "contrastive": supervised_info_nce(styles, groups, config.loss.temperature),
+            "margin": self.margin(prototypes),
+            "hsic": self.dependence(styles, part.gather(content.mean(dim=1))),
+        }
+        return losses, batch, content.detach()
+
+    def discriminate(self, batch: Batch, content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the discriminator minimises: cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the
+        critic's loss, 0 without clips for it.
+
+        Only the discriminator and its critic get gradients.
+
+        Args:
+            batch: as :meth:`generator` returned it.
+            content: ``z_content`` of the batch, detached.
+        """
+        part, critic = self.part, getattr(self.discriminator, "critic", None)
+        with torch.no_grad():
+            styles, voices = part.gather(self.styles(batch)), part.gather(batch.labels)
+            prototypes = class_prototypes(styles, voices, len(self.config.voices))
+        logits, translation = self.discriminator.content_logits(content), batch.translation
+        hinge = logits.new_zeros((), dtype=torch.float32)
+        if critic is not None and translation is not None:
+            critic.train()
+            magnitudes = torch.cat([self.model.target(batch.features), translation.magnitude.detach()])
+            scores = critic(magnitudes, torch.cat([batch.labels, translation.voices]))
+            hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
+        on_content = discriminator_cross_entropy(logits, batch.heard_labels)
+        return on_content, self._on_style(styles, prototypes, voices), hinge
+
+    def total(self, losses: dict[str, Tensor], step: int) -> Tensor:
+        """The weighted sum that the generator minimises at a step."""
+        weights = loss_weights(self.phases, step, self.config.training.steps)
+        total = weights.pop("reconstruction") * self._weighted(losses, self.reconstruction_terms)
+        total = total + self._weighted(losses, self.constant_terms)
+        return total + sum(weight * losses[name] for name, weight in weights.items())
+
+    def _weighted(self, losses: dict[str, Tensor], names: tuple[str, ...]) -> Tensor:
+        return sum(getattr(self.config.loss, name) * losses[name] for name in names)
+
+    # --- What the networks hear
+
+    def heard(self, batch: Batch, random: torch.Generator):
+        """Features of the batch as the content encoder hears them: with another equalisation, loudness and decay."""
+        shape, training, part = self.config.representation, self.config.training, self.part
+        heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
+        heard = change_gain(heard, shape, training.gain, random, part)
+        return change_decay(heard, shape, training.decay, random, part)
+
+    def styles(self, batch: Batch) -> Tensor:
+        """``z_style`` ``(B, style_size)`` of the clips of a batch, each in one window."""
+        return self.model.style_encoder(self.model.encoder_input(batch.features))
+
+    def context(self, target: Tensor, content: Tensor, style: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The decoder's context and which sections of it are kept, see :func:`corrupt_context`."""
+        if self.config.training.teacher_forcing:
+            return target, torch.ones(content.shape[:2], dtype=torch.bool, device=content.device)
         with torch.no_grad():
             nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-            own = model.decoder(target, nothing, content, decoder_style).context.float()
-    context, keep = corrupt_context(target, own, training, random, part)
-    prediction = model.decoder(context, keep, content, decoder_style)
-    content_logits = discriminator.content_logits(content)
-    style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
-    classes = torch.arange(len(prototypes), device=labels.device)
-    losses = {
-        **reconstruction_losses(config, model, prediction, target, batch, part),
-        "level": level_error(config, model, prediction, batch, phase.level),
-        "content_energy": energy,
-        **translated,
-        "style_spread": style_spread(part.gather(own_styles), slots),
-        "contrastive": supervised_info_nce(styles, slots, constants.temperature),
-        "margin": MARGIN[constants.margin_form](prototypes, constants.margin, relative=constants.margin_relative),
-        "hsic": HSIC[constants.hsic](styles, part.gather(content.mean(dim=1))),
-        "adversarial": AGAINST[constants.encoder_objective](content_logits, batch.heard_labels)
-        + constants.style_help * discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
-    }
-    return losses, batch, content.detach()
+            own = self.model.decoder(target, nothing, content, style).context.float()
+        return corrupt_context(target, own, random, self.part)
 
+    def noisy(self, code: Tensor, std: float, random: torch.Generator) -> Tensor:
+        """As :func:`ast_lib.networks.noise.channel`, in training: the noise is each clip's own.
 
-def back_translate(
-    config: Config,
-    model: TransferModel,
-    batch: Batch,
-    share: float,
-    random: torch.Generator,
-    part: Part = ALONE,
-) -> Batch:
-    """A share of the clips heard as the model itself plays them on another instrument; their targets stay the truth.
+        Args:
+            code: of clips, ``z_content`` ``(B, S, D)``, whose noise has a part that stays, or ``z_style`` ``(B, D)``.
+            std: ``model.content_noise`` or ``model.style_noise``; 0 changes nothing.
+            random: source of chance of this step.
+        """
+        if std == 0:
+            return code
+        noise = self.part.noise(code, random)
+        if code.ndim == 3:
+            clips, _, values = code.shape
+            offset, strength = (
+                self.part.draw(sample, clips, 1, values, generator=random) for sample in (torch.randn, torch.rand)
+            )
+            noise = channel_noise(noise, offset.to(noise), strength.to(noise))
+        return code + std * noise.to(code)
 
-    What the model makes of a piano clip on the violin is an imperfect violin clip whose piano version is known: a pair,
-    though no piece was ever rendered on both. Source: Sennrich, Haddow and Birch, "Improving neural machine translation
-    models with monolingual data" (2016); between unpaired languages, Lample et al. (2018).
+    # --- The losses
 
-    Args:
-        config: of the run.
-        model: as it is, without context for the decoder.
-        batch: the clips.
-        share: of the global batch that is changed, to the nearest clip.
-        random: source of chance of this step.
-        part: which clips of the global batch these are.
+    def reconstruction(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """The losses between a prediction and the clips' own magnitudes and phase advances, by name."""
+        truth, power = batch.features.stft_magnitude, 1 / self.config.representation.compression
+        estimate = self.model.magnitude(prediction)
+        # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
+        weight = truth ** (0.5 * power)
+        total = weight.sum().clamp_min(1e-30)
+        audible = total / self.part.gather(total[None]).mean()  # clips count by their weight in the global batch
+        advance = batch.features.advance
+        phase = phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), advance, weight)
+        distance = estimate.new_zeros(())
+        if self.config.loss.log_spectral:
+            # Every fourth section: nearly as good a gradient for a quarter of the time. A negative magnitude gets no
+            # gradient here, but does from ``magnitude_l1``.
+            distance = log_spectral(estimate[:, ::4].clamp_min(1e-3) ** power, truth[:, ::4] ** power)
+        return {"magnitude": magnitude_l1(estimate, truth), "log_spectral": distance, "phase": phase * audible}
 
-    Returns:
-        the batch with other ``heard``, ``heard_labels`` and ``translation``. Nothing is learned through ``heard``.
-    """
-    device, count = batch.labels.device, len(batch.labels)
-    everywhere = torch.zeros(count * part.count, dtype=torch.bool)
-    everywhere[torch.randperm(count * part.count, generator=random)[: round(share * count * part.count)]] = True
-    if not everywhere.any():
-        return batch
-    own = part.own(everywhere)
-    # A process without a clip converts its first one with the weight 0: all processes exchange the same things.
-    chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
-    weight = int(own.sum()) * part.count / int(everywhere.sum())
-    with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
-        styles = part.gather(noisy(batch_style(model, batch), config.model.style_noise, random, part))
-        labels, slots, played_by = part.gather(batch.labels), part.gather(batch.slots), part.gather(batch.heard_labels)
-        # A clip whose style is taken: any of another instrument, which a balanced batch always has.
-        instrument = played_by % len(config.instruments)
-        other = (instrument[:, None] != instrument).float()
-        giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(device)
-        chosen = chosen.to(device)
-        style = slot_styles(styles, slots, own=True)[giver]
-        heard, voices = batch.heard.take(chosen), batch.heard_labels[chosen]
-        content = model.content_encoder(model.encoder_input(heard, voices))
-        # Noise is drawn for every clip of the batch: whose turn it is must not move another process's chance.
-        everyone = content.new_zeros(count, *content.shape[1:])
-        sent = content + noisy(everyone, config.model.content_noise, random, part)[chosen]
-        target = model.target(heard, voices)
-        nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
-        drawn = model.decoder(target, nothing, sent, style)
-        prediction = dataclasses.replace(drawn.float(), voices=labels[giver])
-    magnitude = None if config.representation.output == "complex" else prediction.magnitude
-    translation = Translation(chosen, content.detach().float(), magnitude, labels[giver], weight)
-    if weight == 0:
-        return dataclasses.replace(batch, translation=translation)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        stft = model.to_stft(prediction, batch.frames)
-        audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
-        level = audio.square().mean(dim=1, keepdim=True).sqrt()
-        played = model.representation(audio * (RMS / level.clamp_min(1e-4)))
-    return dataclasses.replace(
-        batch,
-        heard=batch.heard.put(chosen, played),
-        heard_labels=batch.heard_labels.index_put((chosen,), labels[giver]),
-        translation=translation,
-    )
+    def envelope(self, prediction: Prediction, batch: Batch, weight: float) -> Tensor:
+        """:func:`envelope_l1` of predicted magnitudes, in dB; 0 where its weight is 0, since it costs time."""
+        truth, power = batch.features.stft_magnitude, 1 / self.config.representation.compression
+        if weight == 0:
+            return truth.new_zeros(())
+        return envelope_l1(self.model.magnitude(prediction).clamp_min(1e-3) ** power, truth**power)
 
+    def translation(self, batch: Batch, content: Tensor) -> dict[str, Tensor]:
+        """The losses of back-translated clips by name; 0 where there are none.
 
-def translation_losses(
-    config: Config, discriminator: nn.Module, translation: Translation | None, content: Tensor, part: Part = ALONE
-) -> dict[str, Tensor]:
-    """The losses of back-translated clips by name; 0 where there are none.
+        ``agreement`` is the mean square of the change of ``z_content`` from the clip itself to the clip as the model
+        plays it, over the mean square of ``z_content``: content should not depend on who plays. ``realism`` is
+        :func:`realism_loss` of the critic's scores.
 
-    ``agreement`` is the mean square of the change of ``z_content`` from the clip itself to the clip as the model plays
-    it, over the mean square of ``z_content``: what is played should not depend on who plays. ``realism`` is
-    :func:`realism_loss` of the critic's scores.
+        Args:
+            content: ``z_content`` of the batch as it was heard, without noise, ``(B, S, content_size)``.
+        """
+        translation, nothing = batch.translation, content.new_zeros((), dtype=torch.float32)
+        if translation is None:
+            return {"agreement": nothing, "realism": nothing}
+        change = (content[translation.chosen].float() - translation.content).square().mean()
+        energy = self.part.gather(content.detach().float().square().mean()[None]).mean()
+        realism = nothing
+        if self.config.loss.realism:
+            critic = self.discriminator.critic.eval()  # its spectral norms are brought up to date in its own step
+            realism = translation.weight * realism_loss(critic(translation.magnitude, translation.voices))
+        return {"agreement": translation.weight * change / energy.clamp_min(1e-6), "realism": realism}
 
-    Args:
-        content: ``z_content`` of the batch as it was heard, ``(B, S, content_size)``.
-    """
-    nothing = content.new_zeros((), dtype=torch.float32)
-    if translation is None:
-        return {"agreement": nothing, "realism": nothing}
-    change = (content[translation.chosen].float() - translation.content).square().mean()
-    energy = part.gather(content.detach().float().square().mean()[None]).mean()
-    realism = nothing
-    if config.loss.realism:
-        discriminator.critic.eval()  # its spectral norms are brought up to date in its own step
-        realism = translation.weight * realism_loss(discriminator.critic(translation.magnitude, translation.voices))
-    return {"agreement": translation.weight * change / energy.clamp_min(1e-6), "realism": realism}
+    def margin(self, prototypes: Tensor) -> Tensor:
+        """Between the prototypes of the voices."""
+        return prototype_margin(prototypes, self.config.loss.margin, relative=True)
 
+    def dependence(self, styles: Tensor, content: Tensor) -> Tensor:
+        """Between the clips' styles and the means of their content."""
+        return hsic_biased(styles, content)
 
-def noisy(code: Tensor, deviation: float, random: torch.Generator, part: Part = ALONE) -> Tensor:
-    """As :func:`ast_lib.networks.model.channel`, in training: the noise is each clip's own, whatever the number of
-    processes.
+    def confusion(self, batch: Batch, content: Tensor, styles: Tensor, prototypes: Tensor, voices: Tensor) -> Tensor:
+        """What the encoders minimise against the discriminator on content, and with it on styles and prototypes."""
+        on_style = self._on_style(styles, prototypes, voices)
+        return negative_entropy(self.discriminator.content_logits(content)) + on_style
 
-    Args:
-        code: of clips, ``z_content`` ``(B, S, D)``, whose noise has a part that stays, or ``z_style`` ``(B, D)``.
-        deviation: ``model.content_noise`` or ``model.style_noise``; 0 changes nothing.
-        random: source of chance of this step.
-        part: which clips of the global batch these are.
-    """
-    if deviation == 0:
-        return code
-    drawn = part.noise(code, random)
-    if code.ndim == 3:
-        clips, _, values = code.shape
-        offset, strength = (part.draw(draw, clips, 1, values, generator=random) for draw in (torch.randn, torch.rand))
-        drawn = channel_noise(drawn, offset.to(drawn), strength.to(drawn))
-    return code + deviation * drawn.to(code)
-
-
-def batch_style(model: TransferModel, batch: Batch) -> Tensor:
-    """``z_style`` ``(B, style_size)`` of the clips of a batch, each in one window."""
-    if model.config.model.style_encoder != "transformer":
-        return model.style_encoder(batch.labels)
-    return model.style_encoder(model.encoder_input(batch.features, batch.labels))
-
-
-def slot_styles(styles: Tensor, slots: Tensor, own: bool) -> Tensor:
-    """Each clip's style for the decoder: the mean of its slot's ``z_style``, ``(B, style_size)`` to the same shape.
-
-    What a clip says of its notes in its own style helps to draw it again, and training would keep it there. A slot
-    without the clip itself says how it is played and nothing of what: as in transfer, where the style is another
-    clip's (equation ``style-of-others``).
-
-    Args:
-        styles: of the global batch.
-        slots: ``(B,)``; without ``own`` two clips or more of each.
-        own: ``training.own_style``: the clip counts too.
-    """
-    mean = class_prototypes(styles, slots, int(slots.max()) + 1)[slots]
-    if own:
-        return mean
-    count = torch.bincount(slots)[slots][:, None]
-    return (count * mean - styles) / (count - 1)
-
-
-def style_spread(styles: Tensor, slots: Tensor) -> Tensor:
-    """How far clips that are played alike differ in style (equation ``style-spread``), scalar, 0 or more.
-
-    The clips of a slot differ in what is played and in nothing else.
-
-    Args:
-        styles: ``(B, style_size)`` of the global batch, without noise.
-        slots: ``(B,)``; a slot of one clip has no spread.
-    """
-    styles = styles.float()
-    around = (styles - slot_styles(styles, slots, own=True)).square().mean()
-    return around / styles.detach().square().mean().clamp_min(1e-6)
-
-
-def reconstruction_losses(
-    config: Config,
-    model: TransferModel,
-    prediction: Prediction | ComplexPrediction,
-    target: Tensor,
-    batch: Batch,
-    part: Part = ALONE,
-) -> dict[str, Tensor]:
-    """The losses between a prediction and the clips' own spectra, by name.
-
-    Magnitudes are compared as they are, complex spectra normalised, as in the published code.
-
-    Args:
-        target: of :meth:`TransferModel.target`.
-        part: which clips of the global batch these are.
-    """
-    shape = config.representation
-    if shape.output == "complex":
-        estimate = torch.complex(prediction.real.float(), prediction.imaginary.float())
-        truth = reconstruction.as_complex(target.unflatten(2, (2, -1)))
-        temporal, spectral = DIFFERENCES[config.loss.difference_axes]
-        return {
-            "mse": reconstruction.complex_mse(estimate, truth),
-            "magnitude": reconstruction.magnitude_mse(estimate, truth),
-            "phase": wrapped_phase(estimate, truth, squared=True),
-            "temporal": temporal(estimate, truth),
-            "spectral": spectral(estimate, truth),
-        }
-    truth = batch.features.stft_magnitude
-    estimate = model.denormalise(prediction.magnitude.float(), "stft", batch.labels)
-    # Weighted by the square root of the magnitude: audible bins count, loud ones do not drown the others.
-    weight = truth ** (0.5 / shape.compression)
-    total = weight.sum().clamp_min(1e-30)
-    audible = total / part.gather(total[None]).mean()  # a process's clips count by their weight in the global batch
-    return {
-        "magnitude": magnitude_l1(estimate, truth),
-        "log_spectral": spectral_distance(estimate, truth, shape.compression, config.loss.log_spectral),
-        "phase": phase_advance_loss(prediction.cosine.float(), prediction.sine.float(), batch.features.advance, weight)
-        * audible,
-    }
-
-
-def spectral_distance(estimate: Tensor, truth: Tensor, compression: float, weight: float) -> Tensor:
-    """:func:`log_spectral` of compressed magnitudes ``(B, S, T, F)``; 0 where its weight is 0, since it costs time."""
-    if weight == 0:
-        return estimate.new_zeros(())
-    # Every fourth section: nearly as good a gradient for a quarter of the time. A negative magnitude gets no gradient
-    # here, but does from ``magnitude_l1``.
-    return log_spectral(estimate[:, ::4].clamp_min(1e-3) ** (1 / compression), truth[:, ::4] ** (1 / compression))
-
-
-def level_error(config: Config, model: TransferModel, prediction: Prediction, batch: Batch, weight: float) -> Tensor:
-    """:func:`level_l1` of predicted magnitudes, in dB; 0 where its weight is 0, since it costs time."""
-    truth, power = batch.features.stft_magnitude, 1 / config.representation.compression
-    if weight == 0:
-        return truth.new_zeros(())
-    estimate = model.denormalise(prediction.magnitude.float(), "stft", batch.labels)
-    return level_l1(estimate.clamp_min(1e-3) ** power, truth**power)
-
-
-def total_loss(config: Config, losses: dict[str, Tensor], step: int) -> Tensor:
-    """The weighted sum that the generator minimises at a step."""
-    weights = loss_weights(config.phases, step, config.training.steps)
-    terms = RECONSTRUCTION[config.representation.output]
-    total = weights.pop("reconstruction") * sum(getattr(config.loss, name) * losses[name] for name in terms)
-    total = total + sum(getattr(config.loss, name) * losses[name] for name in ALWAYS)
-    return total + sum(weight * losses[name] for name, weight in weights.items())
-
-
-def discriminator_loss(
-    config: Config,
-    model: TransferModel,
-    discriminator: nn.Module,
-    batch: Batch,
-    content: Tensor,
-    part: Part = ALONE,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the critic's loss, 0 without clips for it.
-
-    Only the discriminator and its critic get gradients.
-
-    Args:
-        content: ``z_content`` of the batch, detached.
-        part: which clips of the global batch these are.
-    """
-    with torch.no_grad():
-        styles, labels = part.gather(batch_style(model, batch)), part.gather(batch.labels)
-        prototypes = class_prototypes(styles, labels, len(config.voices))
-    logits = discriminator.content_logits(content)
-    style_logits = discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
-    classes = torch.arange(len(prototypes), device=labels.device)
-    translation, hinge = batch.translation, logits.new_zeros((), dtype=torch.float32)
-    if config.loss.realism and translation is not None:
-        discriminator.critic.train()
-        magnitudes = torch.cat([model.target(batch.features, batch.labels), translation.magnitude.detach()])
-        scores = discriminator.critic(magnitudes, torch.cat([batch.labels, translation.voices]))
-        hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
-    return (
-        discriminator_cross_entropy(logits, batch.heard_labels),
-        discriminator_cross_entropy(style_logits, torch.cat([labels, classes])),
-        hinge,
-    )
+    def _on_style(self, styles: Tensor, prototypes: Tensor, voices: Tensor) -> Tensor:
+        logits = self.discriminator.style_logits(torch.cat([styles, prototypes.to(styles.dtype)]))
+        return discriminator_cross_entropy(logits, torch.cat([voices, torch.arange(len(prototypes)).to(voices)]))

@@ -1,4 +1,4 @@
-"""Training: alternating generator and discriminator steps over the curriculum, with exact resume.
+"""Trainer: a configuration and data in; trained weights and their history out, with exact resume.
 
 Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``. A run is a function of its configuration: batch,
 augmentation and corruption of step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it
@@ -17,16 +17,12 @@ and on two such machines, once on each (``--node_rank`` 0 and 1; the address is 
 
 import contextlib
 import copy
-import dataclasses
-import io
 import math
 import os
 import pathlib
-import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
@@ -35,26 +31,17 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm.auto import tqdm
 
-from ast_lib import config as configuration
 from ast_lib.config import Config
 from ast_lib.data.dataset import Dataset, RecordedDataset, build_dataset
 from ast_lib.errors import AstError
-from ast_lib.evaluation.metrics import log_spectral_distance
-from ast_lib.files import write_bytes
-from ast_lib.losses.margin import class_prototypes
 from ast_lib.networks.discriminator import build_discriminator
 from ast_lib.networks.model import TransferModel
-from ast_lib.processes import Part, average_gradients, shared_batch_norm
-from ast_lib.representation.features import Features
+from ast_lib.processes import Part, average_gradients
+from ast_lib.training import saving, validation
 from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.cuda_graphs import StepGraphs
-from ast_lib.training.curriculum import learning_rate_factor, phase_at, plateau_factor, turns
-from ast_lib.training.objective import discriminator_loss, generator_losses, total_loss
-from ast_lib.transfer.recordings import class_style, transfer_batch
-
-STATISTICS_STEP = 10**6  # clips from here on are drawn for statistics and prototypes, never trained on
-STATISTICS_BATCHES = 6
-CHUNK = 16  # clips whose styles are computed at once
+from ast_lib.training.curriculum import learning_rate_factor
+from ast_lib.training.objective import Objective
 
 
 def launched() -> dict:
@@ -70,7 +57,7 @@ class Trainer:
 
     Args:
         config: the complete configuration.
-        dataset: from :func:`ast_lib.data.dataset.build_dataset` with the same configuration.
+        dataset: from :func:`ast_lib.data.build_dataset` with the same configuration.
         accelerator: of lightning-fabric: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
@@ -78,55 +65,57 @@ class Trainer:
     """
 
     def __init__(self, config: Config, dataset: Dataset | RecordedDataset, accelerator: str = "auto"):
-        self.config, self.dataset = config, dataset
-        self.fabric = Fabric(accelerator=accelerator, precision=config.training.precision, **launched())
+        self.config, self.dataset, training = config, dataset, config.training
+        self.fabric = Fabric(accelerator=accelerator, precision=training.precision, **launched())
         self.fabric.launch()
         self.part = Part(self.fabric.global_rank, self.fabric.world_size, self.fabric)
-        if config.training.batch % self.part.count:
-            raise AstError(
-                f"training.batch: found {config.training.batch}, accepted are multiples of {self.part.count}, "
-                "the number of processes"
-            )
-        torch.manual_seed(config.training.seed)
-        training = config.training
-        model = TransferModel(config)
-        discriminator = build_discriminator(config)
-        reference = self._reference()
-        chunks = reference[0].split(CHUNK)
-        model.fit_statistics(Features.cat([model.representation(clips) for clips in chunks]), reference[1])
+        if training.batch % self.part.count:
+            accepted = f"multiples of {self.part.count}, the number of processes"
+            raise AstError(f"training.batch: found {training.batch}, accepted are {accepted}")
+        torch.manual_seed(training.seed)
+        model, discriminator = self._networks()
+        reference = validation.reference_clips(dataset.sampler)
+        self._fit_statistics(model, *reference)
         if config.model.align_onsets:
             model.latency.copy_(torch.tensor(dataset.latencies()))
-        if self.part.count > 1:
-            model = shared_batch_norm(model, self.fabric.device)
         # The same everywhere, even if another machine rendered or rounded a little differently.
         for network in (model, discriminator):
             network.load_state_dict(self.fabric.broadcast(network.state_dict()))
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.reference = self.fabric.to_device(reference)
-        self.batches = Batches(config, dataset.sampler, self.model.representation, self.model.latency, self.part)
-        options = {"betas": training.betas, "weight_decay": training.weight_decay}
-        options["fused"] = self.fabric.device.type == "cuda"
-        self.generator_optimizer = self.fabric.setup_optimizers(
-            torch.optim.AdamW(self.model.parameters(), lr=training.learning_rate, **options)
-        )
-        self.discriminator_optimizer = self.fabric.setup_optimizers(
-            torch.optim.AdamW(self.discriminator.parameters(), lr=training.discriminator_rate, **options)
-        )
+        self.batches = self._batches()
+        self.objective = self._objective()
+        self.generator_optimizer = self._optimizer(self.model, training.learning_rate)
+        self.discriminator_optimizer = self._optimizer(self.discriminator, training.discriminator_rate)
         self.graphs = None
         if self.fabric.device.type == "cuda" and self.part.count == 1 and training.precision == "bf16-mixed":
             networks = [self.model.content_encoder, self.model.style_encoder, self.model.decoder]
             self.graphs = StepGraphs(networks, torch.bfloat16)
         self.validation_tasks = dataset.validation_tasks()
-        self.step = 0
-        self.history: list[dict] = []
-        self.folder: pathlib.Path | None = None
+        self.step, self.history, self.folder = 0, [], None
 
-    def _reference(self) -> tuple[Tensor, Tensor]:
-        """Clips ``(B, samples)`` and voices ``(B,)``, never trained on: for statistics per bin, and for prototypes."""
-        batches = [self.dataset.sampler(STATISTICS_STEP + i) for i in range(STATISTICS_BATCHES)]
-        clips, voices = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batches, strict=True))
-        return clips, voices
+    # --- What a run is made of
+
+    def _networks(self) -> tuple[TransferModel, nn.Module]:
+        return TransferModel(self.config), build_discriminator(self.config)
+
+    def _fit_statistics(self, model: TransferModel, clips: Tensor, voices: Tensor) -> None:
+        model.fit_statistics(validation.reference_features(model, clips))
+
+    def _batches(self) -> Batches:
+        sampler, model = self.dataset.sampler, self.model
+        return Batches(self.config, sampler, model.representation, model.latency, self.part)
+
+    def _objective(self) -> Objective:
+        return Objective(self.config, self.model, self.discriminator, self.part)
+
+    def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        training, fused = self.config.training, self.fabric.device.type == "cuda"
+        options = {"betas": training.betas, "weight_decay": training.weight_decay, "fused": fused}
+        return self.fabric.setup_optimizers(torch.optim.AdamW(network.parameters(), lr=rate, **options))
+
+    # --- A step
 
     def batch(self, step: int) -> Batch:
         """This process's clips of batch number ``step``, with their features."""
@@ -146,67 +135,55 @@ class Trainer:
         return context
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
-        """:func:`ast_lib.training.objective.generator_losses` of this run at a step."""
-        # Of the dropout, the one kind of chance that differs with the number of processes.
-        torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
+        """:meth:`ast_lib.training.objective.Objective.generator` of this run at a step."""
         with self._computing():
-            return generator_losses(
-                self.config, self.model, self.discriminator, batch, step, self._random(step), self.part
-            )
+            return self.objective.generator(batch, step, self._random(step))
+
+    def _rate_factor(self) -> float:
+        training = self.config.training
+        return learning_rate_factor(self.step, training.steps, training.warm_up, training.final_rate)
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
 
-        With ``training.alternate`` the losses are those of all networks but one network only learns.
-
         Raises:
             AstError: when a loss or its gradient is not finite, naming it; the batch is saved first (:meth:`replay`).
         """
-        training = self.config.training
-        factor = learning_rate_factor(self.step, training.steps, training.warm_up, training.final_rate)
-        if training.plateau < 1:
-            totals = [row["total"] for row in self.history]
-            factor *= plateau_factor(totals, training.validate_every, training.plateau, training.patience)
+        training, factor = self.config.training, self._rate_factor()
         self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
         self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
-        generator_learns, discriminator_learns = turns(training.alternate, self.step)
-        if self.graphs:
-            phase = phase_at(self.config.phases, self.step, training.steps)
-            self.graphs.begin((phase, generator_learns, len(batch.labels)))
-
-        with torch.set_grad_enabled(generator_learns):
-            losses, heard, content = self.generator_losses(batch, self.step)
-            total = total_loss(self.config, losses, self.step)
-        if self.graphs:
-            self.graphs.end()
-        losses = losses | {"total": total}
-        if generator_learns:
-            losses["gradient_norm"] = self._gradients(self.model, self.generator_optimizer, total, training.clip)
-        logged = self._finite(losses, batch)
-        if generator_learns:
-            self.generator_optimizer.step()
-
-        with torch.set_grad_enabled(discriminator_learns), self._computing():
-            on_content, on_style, on_sound = discriminator_loss(
-                self.config, self.model, self.discriminator, heard, content, self.part
-            )
-        losses = {"discriminator": on_content, "discriminator_style": on_style, "critic": on_sound}
-        if discriminator_learns:
-            losses["discriminator_gradient_norm"] = self._gradients(
-                self.discriminator,
-                self.discriminator_optimizer,
-                on_content + on_style + on_sound,
-                training.discriminator_clip or math.inf,
-            )
-        logged |= self._finite(losses, batch)
-        if discriminator_learns:
-            self.discriminator_optimizer.step()
-
+        logged, heard, content = self._generator_step(batch)
+        logged |= self._discriminator_step(batch, heard, content)
         with torch.no_grad():
             # The average forgets its start: its decay grows from 1/11 to ``training.average``.
             decay = min(training.average, (self.step + 1) / (self.step + 11))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return logged | {"learning_rate": factor * training.learning_rate}
+
+    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Batch, Tensor]:
+        if self.graphs:
+            self.graphs.begin((self.objective.phase(self.step), len(batch.labels)))
+        losses, heard, content = self.generator_losses(batch, self.step)
+        losses["total"] = self.objective.total(losses, self.step)
+        if self.graphs:
+            self.graphs.end()
+        clip = self.config.training.clip
+        losses["gradient_norm"] = self._gradients(self.model, self.generator_optimizer, losses["total"], clip)
+        logged = self._finite(losses, batch)
+        self.generator_optimizer.step()
+        return logged, heard, content
+
+    def _discriminator_step(self, batch: Batch, heard: Batch, content: Tensor) -> dict[str, float]:
+        losses = self._discriminator_losses(heard, content)
+        norm = self._gradients(self.discriminator, self.discriminator_optimizer, sum(losses.values()), math.inf)
+        logged = self._finite(losses | {"discriminator_gradient_norm": norm}, batch)
+        self.discriminator_optimizer.step()
+        return logged
+
+    def _discriminator_losses(self, heard: Batch, content: Tensor) -> dict[str, Tensor]:
+        with self._computing():
+            losses = self.objective.discriminate(heard, content)
+        return dict(zip(("discriminator", "discriminator_style", "critic"), losses, strict=True))
 
     def _gradients(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
         """Set the gradients of the global batch, clipped; returns their norm before."""
@@ -214,6 +191,8 @@ class Trainer:
         self.fabric.backward(loss)
         average_gradients(network, self.part)
         return nn.utils.clip_grad_norm_(network.parameters(), clip)
+
+    # --- What watches
 
     def _finite(self, scalars: dict[str, Tensor], batch: Batch) -> dict[str, float]:
         """Means over the processes, in one transfer from the device; one that is not finite stops the run."""
@@ -224,7 +203,7 @@ class Trainer:
                 what = f"the loss {name}"
                 if name.endswith("gradient_norm"):
                     what = f"the gradient of the loss {self._term_of_bad_gradient(batch, name)}"
-                saved = self._save_batch(batch)
+                saved = saving.save_batch(self, batch)
                 raise AstError(f"training: {what} is {value} at step {self.step}" + (f"; see {saved}" if saved else ""))
         return numbers
 
@@ -241,64 +220,21 @@ class Trainer:
         counts = self.fabric.all_reduce(torch.stack(bad), reduce_op="sum").tolist()
         return next((name for name, count in zip(losses, counts, strict=True) if count), "total")
 
-    def _save_batch(self, batch: Batch) -> pathlib.Path | None:
-        """Write what :meth:`replay` needs to ``stopped.pt``: the global batch, the networks and where they were."""
-
-        def whole(value):
-            if isinstance(value, dict):
-                return {name: whole(item) for name, item in value.items()}
-            return self.part.gather(value) if isinstance(value, Tensor) else value
-
-        gathered = whole(dataclasses.asdict(batch))
-        if self.folder is None:
-            return None
-        state = {"seed": self.config.training.seed, "batch": gathered}
-        return self._write(self.folder / "stopped.pt", state, ("model", "discriminator"))
-
     def replay(self, path: str | os.PathLike) -> dict[str, Tensor]:
-        """The generator's losses at the step that stopped a run, from its ``stopped.pt``, whose networks are taken.
+        """The generator's losses at the step that stopped a run, see :func:`ast_lib.training.saving.load_batch`."""
+        return self.generator_losses(*saving.load_batch(self, pathlib.Path(path)))[0]
 
-        For one process, whatever number made the file.
-
-        Raises:
-            AstError: when the file is not readable, or belongs to another configuration.
-        """
-        saved = self._read(pathlib.Path(path))
-        for name in ("model", "discriminator"):
-            getattr(self, name).load_state_dict(saved[name])
-        fields = self.fabric.to_device(saved["batch"])
-        fields = {name: Features(**value) if isinstance(value, dict) else value for name, value in fields.items()}
-        return self.generator_losses(Batch(**fields), saved["step"])[0]
-
-    @torch.no_grad()
     def update_prototypes(self) -> None:
-        """Set the averaged model's prototypes from training clips, and its batch norm's statistics to the latest."""
-        latest = dict(self.model.named_buffers())
-        for name, buffer in self.average.named_buffers():
-            if "." in name:  # of a layer
-                buffer.copy_(latest[name])
-        clips, voices = self.reference
-        styles = [
-            self.average.mean_style(self.model.representation(own), of)
-            for own, of in zip(clips.split(CHUNK), voices.split(CHUNK), strict=True)
-        ]
-        prototypes = class_prototypes(torch.cat(styles), voices, len(self.config.voices))
-        self.average.prototypes.copy_(prototypes)
+        """Set the averaged model's prototypes from training clips."""
+        self.average.prototypes.copy_(validation.prototypes(self.average, *self.reference))
 
     def validate(self) -> dict[str, float]:
-        """LSD in dB of free-running decoding on validation clips, magnitudes only.
-
-        Per direction against the true target (``lsd_piano_to_violin``); with recordings, which have none, of each
-        instrument's reconstruction (``lsd_piano_reconstruction``).
-        """
+        """:func:`ast_lib.training.validation.validate` of the averaged model, the same in all processes."""
         self.update_prototypes()
-        result = {}
-        for task in self.validation_tasks:
-            heard, truth = self.fabric.to_device((task.heard, task.truth))
-            stft = transfer_batch(self.average, heard, class_style(self.average, task.target, len(heard)))
-            distance = log_spectral_distance(stft, self.model.representation.spectrogram(truth))
-            result[f"lsd_{task.name}"] = distance.mean().item()
-        return self.fabric.broadcast(result)
+        distances = validation.validate(self.average, self.validation_tasks, self.fabric.device)
+        return self.fabric.broadcast(distances)
+
+    # --- The run
 
     def fit(self, folder: str | os.PathLike | None = None, progress: bool = True) -> TransferModel:
         """Train to the last step and return the averaged model.
@@ -317,27 +253,19 @@ class Trainer:
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.resume(self.folder / "state.pt")
-        # The clock goes on where a resumed run stopped.
+        # The time goes on where a resumed run stopped.
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
-        steps = tqdm(
-            range(self.step, training.steps),
-            initial=self.step,
-            total=training.steps,
-            disable=not (progress and self.fabric.is_global_zero),
-            desc="training",
-            unit="step",
-            mininterval=5,
-        )
+        silent = not (progress and self.fabric.is_global_zero)
+        bar = {"initial": self.step, "total": training.steps, "disable": silent, "desc": "training", "mininterval": 5}
         batches = self.batches.stream(self.step, training.steps)
         with contextlib.closing(batches), self._events() as events:
-            for step in steps:
+            for step in tqdm(range(self.step, training.steps), unit="step", **bar):
                 asked = time.perf_counter()
                 batch = next(batches)
                 waited = time.perf_counter() - asked
-                row = self.train_step(batch)
-                phase = self.config.phases[phase_at(self.config.phases, step, training.steps)].name
-                passed = time.perf_counter() - start
-                row = {"step": step, "curriculum": phase, "seconds": passed, "waited": waited, **row}
+                row = {"step": step, "curriculum": self.objective.phase(step).name, "seconds": 0.0, "waited": waited}
+                row |= self.train_step(batch)
+                row["seconds"] = time.perf_counter() - start
                 self.step = step + 1
                 self.history.append(row)
                 validating = step == training.steps - 1 or (step + 1) % training.validate_every == 0
@@ -361,50 +289,12 @@ class Trainer:
                 logger.finalize("success")
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write ``history.csv`` and ``state.pt``, each whole or not at all."""
-        folder = pathlib.Path(folder)
-        if self.fabric.is_global_zero:
-            write_bytes(folder / "history.csv", self.frame().to_csv(index=False).encode())
-        self._write(folder / "state.pt", {"history": self.history}, self._stateful)
+        """:func:`ast_lib.training.saving.save` of this run."""
+        saving.save(self, pathlib.Path(folder))
 
-    _stateful = ("model", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
-
-    def _write(self, path: pathlib.Path, values: dict, stateful: Sequence[str]) -> pathlib.Path:
-        """Write ``values``, configuration, step and the states of what ``stateful`` names, from the first process."""
-        buffer = io.BytesIO()
-        if self.fabric.is_global_zero:
-            state = {part: getattr(self, part).state_dict() for part in stateful}
-            torch.save({"config": configuration.to_dict(self.config), "step": self.step} | values | state, buffer)
-            write_bytes(path, buffer.getvalue())
-        return path
-
-    def _read(self, path: pathlib.Path) -> dict:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise AstError(f"training: {path} is not a readable state; remove it to start again") from error
-        try:
-            # Fields that did not exist when it was written have their default.
-            same = isinstance(state, dict) and configuration.from_dict(state.get("config")) == self.config
-        except AstError:
-            same = False
-        if not same:
-            raise AstError(f"training: {path} belongs to another configuration; remove it or choose another folder")
-        return state
-
-    def resume(self, path: pathlib.Path) -> None:
-        """Continue from a state written by :meth:`save`; a missing file means a new run.
-
-        Raises:
-            AstError: when the state is not readable, or belongs to another configuration.
-        """
-        found = self.fabric.is_global_zero and path.is_file()
-        state = self.fabric.broadcast(self._read(path) if found else None)
-        if state is None:
-            return
-        for name in self._stateful:
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.history = state["step"], state["history"]
+    def resume(self, path: str | os.PathLike) -> None:
+        """:func:`ast_lib.training.saving.resume` of this run."""
+        saving.resume(self, pathlib.Path(path))
 
     def frame(self) -> pd.DataFrame:
         """The history: one row a step with every unweighted loss, and the transfer metric where it was measured."""

@@ -1,11 +1,10 @@
-"""Latency: how long after its time in the score a note of each voice is heard, and sources moved by the difference.
+"""Latency: sources and the styles of two voices in; the sources moved by the difference of the voices' latencies out.
 
-Chapters: ``notebooks/10_decoder.md``, ``notebooks/11_training.md``. A bow needs tens of milliseconds to speak, a hammer
-none. The content encoder keeps the clock of what it hears, and unpaired training cannot know that the same score sounds
-a little later on another instrument: each clip is only ever compared with itself. So the voices' latencies are measured
-on single notes, stored with the weights, and the source is moved by their difference before it is encoded. Where
-another player plays a clip in training (``training.another_voice``), that player is moved in the same way: two clocks
-in one code would be one blurred clock.
+Chapters: ``notebooks/10_decoder.md``, ``notebooks/11_training.md``. The content encoder encodes when a note is heard,
+and unpaired training cannot see that the same score sounds a little later on another instrument: each clip is only ever
+compared with itself. So the voices' latencies are measured on single notes (:mod:`ast_lib.data.onsets`), stored with
+the weights, and the source is moved by their difference before it is encoded. Where another voice plays a clip in
+training (``training.domain_randomisation``), it is moved in the same way: content would otherwise have two latencies.
 """
 
 import itertools
@@ -17,7 +16,7 @@ from torch import Tensor
 from ast_lib.audio.streams import BLOCK, Stream, cut
 from ast_lib.networks.model import TransferModel
 
-NEAR = 0.4  # of the way to the nearest other prototype: a style further from its own is a stranger's
+NEAR = 0.4  # of the way to the nearest other prototype: a style further from its own is of an unseen voice
 
 
 def shift(audio: Tensor, samples: Tensor) -> Tensor:
@@ -46,7 +45,7 @@ def shift_stream(sound: Stream, samples: Tensor) -> Stream:
 
 
 def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
-    """Clips ``(B, n)`` moved from the clock of the voices that are heard to that of the voices to be played.
+    """Clips ``(B, n)`` moved from the latency of the voices that are heard to that of the voices to be played.
 
     Args:
         heard, played: latencies of the voices ``(B,)``, seconds (equation ``latency-difference``).
@@ -58,7 +57,7 @@ def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Ten
 def known_latency(model: TransferModel, style: Tensor) -> Tensor:
     """Latency in seconds ``(B,)`` of the voice whose prototype is near each style ``(B, style_size)``; 0 if none is.
 
-    Near is within :data:`NEAR` of the distance from that prototype to the nearest other one. A stranger, such as
+    Near is within :data:`NEAR` of the distance from that prototype to the nearest other one. An unseen voice, such as
     anybody's recording, is taken to be heard in time: people play so that they are.
     """
     prototypes = model.prototypes

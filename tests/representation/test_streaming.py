@@ -18,7 +18,7 @@ from ast_lib.networks.decoder import Prediction
 from ast_lib.networks.model import LANES, TransferModel, same_noise
 from ast_lib.representation import features as representation
 from ast_lib.representation import join_blocks, join_sections, refine_blocks, refine_phase
-from ast_lib.transfer import recordings as transfer
+from ast_lib.transfer import pipeline as transfer
 
 RATE = 22050
 CONFIGS = {

@@ -25,7 +25,7 @@ from ast_lib.audio.streams import BLOCK, Stream, under
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
 from ast_lib.networks.model import TransferModel
-from ast_lib.representation.features import refine_blocks, refine_phase
+from ast_lib.representation.griffin_lim import refine_blocks, refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_style
 
@@ -79,8 +79,8 @@ def transfer_windows(model: TransferModel, source: Stream, style: Tensor) -> Ite
     moved, sections = in_time(model, source, style), model.representation.sections(source.samples)
     inputs = under(transforms, model.input_windows(moved))
     contents = under(networks, model.content_windows(inputs, sections))
-    drawn = under(networks, model.drawn_windows(contents, sections, style))
-    return model.stft_windows(drawn, 1 + source.samples // model.config.representation.hop)
+    generated = under(networks, model.generated_windows(contents, sections, style))
+    return model.stft_windows(generated, 1 + source.samples // model.config.representation.hop)
 
 
 @torch.no_grad()

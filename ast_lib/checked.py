@@ -1,0 +1,111 @@
+"""Checked fields: values of dataclasses in; the same values out, or one :class:`AstError` in one form.
+
+The form is ``field: found value, accepted is ...``. A field's type is its range; pydantic checks it.
+"""
+
+import dataclasses
+import difflib
+import functools
+import json
+from typing import Annotated, TypeVar
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from ast_lib.errors import AstError
+
+Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
+Whole = Annotated[int, Field(ge=0, description="a whole number of 0 or more")]
+Positive = Annotated[float, Field(gt=0, description="a number above 0")]
+NonNegative = Annotated[float, Field(ge=0, description="a number of 0 or more")]
+Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
+Two = Annotated[int, Field(ge=2, description="a whole number of 2 or more")]
+
+
+Kind = TypeVar("Kind")
+
+
+def checked(kind: type) -> type:
+    """Decorator: a frozen dataclass whose values pydantic checks; a wrong one raises :class:`AstError`."""
+    kind = dataclass(frozen=True, config={"strict": True, "extra": "forbid", "allow_inf_nan": False})(kind)
+    plain = kind.__init__
+
+    @functools.wraps(plain)
+    def init(self, *args, **kwargs):
+        try:
+            plain(self, *args, **kwargs)
+        except pydantic.ValidationError as error:
+            raise problem(kind, error) from None
+
+    kind.__init__ = init
+    return kind
+
+
+def from_values(kind: type[Kind], values: object) -> Kind:
+    """An instance of a :func:`checked` class from nested dictionaries and lists, as JSON has them.
+
+    Raises:
+        AstError: for an unknown or missing field, or a value that is not accepted.
+    """
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(values))
+    except pydantic.ValidationError as error:
+        raise problem(kind, error) from None
+
+
+def to_dict(config: object) -> dict:
+    """A :func:`checked` instance as nested dictionaries and lists, ready for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def override(config: Kind, *assignments: str) -> Kind:
+    """A copy with fields set from text such as ``"training.steps=50"``; values are JSON, or plain words.
+
+    Raises:
+        AstError: for text without ``=``, an unknown field or a value that is not accepted.
+    """
+    values = to_dict(config)
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise AstError(f"variant: found {assignment!r}, accepted is field=value, such as training.steps=50")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        *parents, name = path.split(".")
+        table = values
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise AstError(f"{path}: unknown field; {parent} has no fields")
+        table[name] = value
+    return from_values(type(config), values)
+
+
+def problem(kind: type, error: pydantic.ValidationError) -> AstError:
+    """The first error as one sentence: field, value found, what is accepted."""
+    first = error.errors()[0]
+    *parents, name = first["loc"] or ("configuration",)
+    for parent in parents:
+        kind = _kind_of(kind, parent)
+    path = ".".join(map(str, first["loc"])) or "configuration"
+    fields = getattr(kind, "__pydantic_fields__", {})
+    if first["type"] == "unexpected_keyword_argument":
+        nearest = difflib.get_close_matches(str(name), fields, 1)
+        meant = f"did you mean {'.'.join([*map(str, parents), *nearest])}?"
+        return AstError(f"{path}: unknown field; " + (meant if nearest else f"accepted are {', '.join(fields)}"))
+    if first["type"] == "missing":
+        return AstError(f"{path}: missing; accepted are all of {', '.join(fields)}")
+    found = getattr(fields.get(name), "description", None)
+    accepted = found or first.get("ctx", {}).get("expected") or first["msg"].replace("Input should be ", "")
+    return AstError(f"{path}: found {first['input']!r}, accepted is {accepted}")
+
+
+def _kind_of(kind: type, name: str | int) -> type:
+    """Type of a field of a section, or of an item of a list."""
+    if isinstance(name, int):
+        return kind.__args__[0]
+    return kind.__pydantic_fields__[name].annotation

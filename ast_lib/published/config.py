@@ -1,0 +1,278 @@
+"""Configuration of the published system: our fields, its flaws, its constants and its appendix.
+
+Chapters: ``notebooks/13_published_run.md`` (the preset ``paper``) and ``notebooks/14_ablations.md``. Every field here
+has the core's choice for its default, so that a variant of ours is one field of :func:`extend`'s result.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ast_lib.checked import BelowOne, Count, NonNegative, Positive, Share, Whole, checked, from_values, to_dict
+from ast_lib.config import (
+    CURRICULUM,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    Phase,
+    RepresentationConfig,
+    TrainingConfig,
+)
+from ast_lib.config import preset as core_preset
+from ast_lib.errors import AstError
+
+Factor = Annotated[float, Field(gt=0, le=1, description="a number above 0, up to 1")]
+
+
+@checked
+class PublishedRepresentation(RepresentationConfig):
+    """Complex spectra, overlapping sections, statistics of each class."""
+
+    cqt_bins_per_octave: Count = 24
+    compression: Positive = 0.3  # exponent of the magnitude
+    section_overlap: Whole = 0  # frames that a section shares with the next
+    join_shift: Whole = 0  # frames by which sections are put together too late; the published evaluation errs by 10
+    input: Literal["magnitude", "complex"] = "magnitude"  # of the encoders; complex: real and imaginary part
+    output: Literal["magnitude_advance", "complex"] = "magnitude_advance"  # of the decoder
+    statistics: Literal["shared", "per_class"] = "shared"  # mean and standard deviation of a bin
+    denormalise: bool = True  # undo the normalisation of the decoder's output; the published code forgets to
+
+
+@checked
+class PublishedModelConfig(ModelConfig):
+    """Networks of the published code and of the paper's appendix."""
+
+    heads: Count = 4
+    discriminator_width: Count = 128
+    style_fit: Whole = 10  # steps that fit a style to one clip
+    residual_blocks: Whole = 3
+    encoder_layers: Count = 2
+    decoder_layers: Count = 3
+    encoder: Literal["conv1d", "resnet2d"] = "conv1d"  # front end: over sections, or over each section's picture
+    cnn_channels: Annotated[tuple[Count, ...], Field(min_length=1, description="one or more numbers of 1 or more")] = (
+        *(32, 64, 128),  # of the blocks of resnet2d
+        *(256, 512, 512),
+    )
+    style_encoder: Literal["transformer", "class_vectors", "one_hot"] = "transformer"  # [CLS], or a vector a voice
+    decoder: Literal["transformer", "cnn", "gru", "vit"] = "transformer"  # cnn around it, gru with attention, patches
+    memory: Literal["2S", "S+1"] = "2S"  # what the decoder attends to: the style once a section, or once
+    discriminator: Literal["conv", "conv_pooled", "mlp"] = "conv"  # mlp: on the mean of content alone
+    discriminators: Literal[1, 2] = 1  # 1 for content and style, or one for each
+    inference_feedback: Literal["section", "hidden"] = "section"  # free-running token of the past; hidden: as published
+    input_norm: bool = False  # normalise the decoder's tokens; hidden states fed back are not, as published
+    head_layers: Literal[1, 2] = 2  # layers that predict a section; 1: one matrix, as published
+    dropout: BelowOne = 0.0  # in decoder and resnet2d
+    initial_gain: NonNegative = 0.0  # of Xavier's initialisation of all matrices, biases 0; 0 keeps PyTorch's own
+
+
+@checked
+class PublishedLossConfig(LossConfig):
+    """Losses of complex spectra, and the published forms of the others."""
+
+    magnitude: NonNegative = 5.0  # of complex output squared
+    mse: NonNegative = 1.0  # complex output only: squared error
+    temporal: NonNegative = 0.3  # complex output only: differences from frame to frame
+    spectral: NonNegative = 0.1  # complex output only: differences from bin to bin
+    difference_axes: Literal["frames_bins", "published"] = "frames_bins"  # of temporal and spectral
+    margin: Positive = 1.0
+    margin_form: Literal["hinge", "squared"] = "hinge"
+    margin_relative: bool = True  # false: the margin is a distance, whatever the norm
+    hsic: Literal["biased", "unbiased", "published"] = "biased"  # estimator; published with its median width
+    encoder_objective: Literal["entropy", "cross_entropy"] = "entropy"  # of the encoders against the discriminator
+    style_help: NonNegative = 1.0  # weight with which the encoders help the discriminator on style; published: 0
+
+
+@checked
+class PublishedPhase(Phase):
+    """A phase of the curriculum that weighs the reconstruction too."""
+
+    reconstruction: NonNegative = 1.0
+
+
+@checked
+class PublishedTrainingConfig(TrainingConfig):
+    """Optimisation as published."""
+
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
+    weight_decay: NonNegative = 0.01
+    clip: Positive = 1.0
+    final_rate: Share = 0.03
+    warm_up: Whole = 50  # steps
+    plateau: Factor = 1.0  # factor on the rates when the mean total loss between validations stops falling; 1: none
+    patience: Count = 5  # validations without a fall before that
+    discriminator_clip: NonNegative = 0.0  # largest norm of the discriminator's gradient; 0: none
+    alternate: tuple[Whole, Whole] = (0, 0)  # batches in turn for generator and discriminator; 0, 0: all for both
+    schedule: Literal["curriculum", "all_at_once", "reconstruction"] = "curriculum"  # weights of the losses
+
+
+def _phases(phases: tuple[Phase, ...]) -> tuple[PublishedPhase, ...]:
+    return tuple(PublishedPhase(**dataclasses.asdict(phase)) for phase in phases)
+
+
+@checked
+class PublishedConfig(Config):
+    """A complete run of the published system or of a variant."""
+
+    representation: PublishedRepresentation = PublishedRepresentation()
+    model: PublishedModelConfig = PublishedModelConfig()
+    loss: PublishedLossConfig = PublishedLossConfig()
+    curriculum: tuple[PublishedPhase, ...] = _phases(CURRICULUM)
+    regular: PublishedPhase = PublishedPhase(  # weights of the schedule all_at_once
+        "regular", 0.0, contrastive=0.05, margin=0.05, hsic=0.05, adversarial=0.1
+    )
+    training: PublishedTrainingConfig = PublishedTrainingConfig()
+
+    @property
+    def phases(self) -> tuple[PublishedPhase, ...]:
+        """The phases of ``training.schedule``."""
+        return {
+            "curriculum": self.curriculum,
+            "all_at_once": (self.regular,),
+            "reconstruction": (PublishedPhase("reconstruction", 0.0, reconstruction=self.regular.reconstruction),),
+        }[self.training.schedule]
+
+    def _relations(self):
+        shape, model, loss, training = self.representation, self.model, self.loss, self.training
+        yield from super()._relations()
+        overlap, size, form = shape.section_overlap, model.style_size, model.style_encoder
+        below = f"0 to below representation.section_frames ({shape.section_frames})"
+        yield "representation.section_overlap", overlap, overlap < shape.section_frames, below
+        fits = shape.join_shift <= overlap
+        yield "representation.join_shift", shape.join_shift, fits, f"0 to representation.section_overlap ({overlap})"
+        one = "0 with a representation.section_overlap: frames that two sections share have one loudness"
+        yield "training.gain", training.gain, training.gain == 0 or overlap == 0, one
+        fits = form != "one_hot" or size >= len(self.voices)
+        yield (
+            "model.style_size",
+            size,
+            fits,
+            f"{len(self.voices)} or more, one a voice, with model.style_encoder=one_hot",
+        )
+        shared = loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)
+        equal = (
+            f"model.content_size ({model.content_size}) with loss.hsic=published or a single model.discriminator=mlp"
+        )
+        yield "model.style_size", size, size == model.content_size or not shared, equal
+        heard = form == "transformer"
+        yield (
+            "model.style_noise",
+            model.style_noise,
+            heard or not model.style_noise,
+            f"0 with model.style_encoder={form}",
+        )
+        yield "model.align_onsets", model.align_onsets, heard or not model.align_onsets, f"false with {form} styles"
+        section = model.context_weight == 1 or model.inference_feedback == "section"
+        yield "model.context_weight", model.context_weight, section, "1 with model.inference_feedback=hidden"
+        shares = [phase.back_translation for phase in self.curriculum]
+        unvoiced = heard and shape.statistics == "shared"
+        what = "0 with representation.statistics=per_class, or styles of voices (model.style_encoder)"
+        yield "curriculum.back_translation", shares, unvoiced or not any(shares), what
+        turns = training.alternate == (0, 0) or min(training.alternate) >= 1
+        yield "training.alternate", training.alternate, turns, "0, 0 or two numbers of 1 or more"
+        fits = loss.hsic != "unbiased" or training.batch >= 4
+        yield "loss.hsic", loss.hsic, fits, "biased or published for a training.batch below 4"
+        if shape.output == "complex":
+            levels = [phase.envelope for phase in self.curriculum]
+            yield "loss.realism", loss.realism, loss.realism == 0, "0 with representation.output=complex"
+            yield "curriculum.envelope", levels, not any(levels), "0 in each phase with representation.output=complex"
+
+
+def extend(config: Config) -> PublishedConfig:
+    """The same run, with the published system's fields at the core's values."""
+    values = to_dict(config)
+    for section, kind in (("model", PublishedModelConfig), ("training", PublishedTrainingConfig)):
+        core = getattr(config, section)
+        for field in dataclasses.fields(kind):
+            # What is derived or constant in the core is a field here.
+            if field.name not in values[section] and hasattr(core, field.name):
+                values[section][field.name] = getattr(core, field.name)
+    return from_values(PublishedConfig, values)
+
+
+def preset(name: str) -> PublishedConfig:
+    """``paper``, the system of the published code, flaws included, or a preset of ours, extended.
+
+    ``paper`` is its last training notebook, with the decoder that it evaluates (``SimpleDecoder_TransformerOnly``).
+    Where ours differs: the loop (batches rendered, validation by transfer), activations of the decoder (GELU),
+    positions in its memory, dropout after each sublayer only, and statistics that count the padding of the last
+    section.
+
+    Raises:
+        AstError: for another name.
+    """
+    if name != "paper":
+        try:
+            return extend(core_preset(name))
+        except AstError:
+            raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full, paper") from None
+    epoch = 77  # steps: 614 training clips of each instrument, 8 of each in a batch
+    return PublishedConfig(
+        name="paper",
+        data=DataConfig(),
+        representation=PublishedRepresentation(
+            cqt_bins_per_octave=12,
+            compression=1.0,
+            section_frames=287,
+            section_overlap=96,
+            join_shift=10,
+            input="complex",
+            output="complex",
+            statistics="per_class",
+            denormalise=False,
+        ),
+        model=PublishedModelConfig(
+            content_size=256,
+            style_width=256,
+            style_size=256,
+            encoder_layers=4,
+            decoder_layers=4,
+            token_injection=False,
+            encoder="resnet2d",
+            discriminator="mlp",
+            inference_feedback="hidden",
+            input_norm=True,
+            head_layers=1,
+            dropout=0.1,
+            initial_gain=0.2,
+            style_fit=0,
+        ),
+        loss=PublishedLossConfig(
+            magnitude=0.5,
+            phase=0.2,
+            content_energy=0.0,
+            difference_axes="published",
+            margin=2.0,
+            margin_form="squared",
+            margin_relative=False,
+            hsic="published",
+            style_help=0.0,
+        ),
+        curriculum=(
+            PublishedPhase("reconstruction", 0.0, reconstruction=10.0),
+            PublishedPhase("contrastive", 0.2, 0.5, 0.5, reconstruction=8.0),
+            PublishedPhase("hsic", 0.4, 0.8, 1.0, 0.5, reconstruction=5.0),
+            PublishedPhase("adversarial", 0.6, 0.8, 1.0, 0.3, 0.5, reconstruction=3.0),
+        ),
+        regular=PublishedPhase("regular", 0.0, 0.5, 0.5, 1.0, 0.5, reconstruction=5.0),
+        training=PublishedTrainingConfig(
+            steps=100 * epoch,
+            seconds=10.0,
+            learning_rate=3e-5,
+            discriminator_rate=1e-5,
+            betas=(0.5, 0.999),
+            weight_decay=1e-4,
+            warm_up=5 * epoch,
+            final_rate=1.0,
+            plateau=0.7,
+            clip=0.5,
+            discriminator_clip=0.5,
+            alternate=(5, 3),
+            average=0.0,
+            precision="32-true",
+            equalisation=0.0,
+            teacher_forcing=True,
+            validate_every=epoch,
+        ),
+    )

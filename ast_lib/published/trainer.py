@@ -1,0 +1,123 @@
+"""Trainer of the published system: as :class:`ast_lib.training.trainer.Trainer`, with its networks and its schedule.
+
+Chapter: ``notebooks/13_published_run.md``.
+"""
+
+import dataclasses
+import math
+import os
+
+import torch
+from torch import Tensor, nn
+
+from ast_lib.data.dataset import build_dataset
+from ast_lib.errors import AstError
+from ast_lib.losses.margin import class_prototypes
+from ast_lib.published.config import PublishedConfig
+from ast_lib.published.discriminators import build_discriminator
+from ast_lib.published.model import PublishedModel
+from ast_lib.published.objective import PublishedObjective
+from ast_lib.published.schedule import plateau_factor, turns
+from ast_lib.training import validation
+from ast_lib.training.batches import Batch, Batches, Sounds
+from ast_lib.training.trainer import Trainer
+
+
+class PublishedBatches(Batches):
+    """:class:`Batches` whose features know the voices of their clips, where the model wants to know them."""
+
+    def prepare(self, sounds: Sounds, step: int) -> Batch:
+        batch, config = super().prepare(sounds, step), self.config
+        if config.representation.statistics == "shared" and config.model.style_encoder == "transformer":
+            return batch
+        features = dataclasses.replace(batch.features, voices=batch.labels)
+        return dataclasses.replace(
+            batch, features=features, heard=dataclasses.replace(batch.heard, voices=batch.heard_labels)
+        )
+
+
+class PublishedTrainer(Trainer):
+    """:class:`Trainer` of a :class:`PublishedConfig`: networks in turn, rates that fall on a plateau."""
+
+    config: PublishedConfig
+
+    def _networks(self) -> tuple[PublishedModel, nn.Module]:
+        model, discriminator = PublishedModel(self.config), build_discriminator(self.config)
+        return (shared_batch_norm(model, self.fabric.device) if self.part.count > 1 else model), discriminator
+
+    def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
+        model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
+
+    def _batches(self) -> PublishedBatches:
+        sampler, model = self.dataset.sampler, self.model
+        return PublishedBatches(self.config, sampler, model.representation, model.latency, self.part)
+
+    def _objective(self) -> PublishedObjective:
+        return PublishedObjective(self.config, self.model, self.discriminator, self.part)
+
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
+        # Of the dropout, the one kind of chance that differs with the number of processes.
+        torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
+        return super().generator_losses(batch, step)
+
+    def _rate_factor(self) -> float:
+        training, totals = self.config.training, [row["total"] for row in self.history]
+        if training.plateau == 1:
+            return super()._rate_factor()
+        return super()._rate_factor() * plateau_factor(
+            totals, training.validate_every, training.plateau, training.patience
+        )
+
+    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Batch, Tensor]:
+        if turns(self.config.training.alternate, self.step)[0]:
+            return super()._generator_step(batch)
+        with torch.no_grad():
+            losses, heard, content = self.generator_losses(batch, self.step)
+            losses["total"] = self.objective.total(losses, self.step)
+        return self._finite(losses, batch), heard, content
+
+    def _discriminator_step(self, batch: Batch, heard: Batch, content: Tensor) -> dict[str, float]:
+        if turns(self.config.training.alternate, self.step)[1]:
+            return super()._discriminator_step(batch, heard, content)
+        with torch.no_grad():
+            return self._finite(self._discriminator_losses(heard, content), batch)
+
+    def _gradients(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+        if network is self.discriminator:
+            clip = self.config.training.discriminator_clip or math.inf
+        return super()._gradients(network, optimizer, loss, clip)
+
+    @torch.no_grad()
+    def update_prototypes(self) -> None:
+        """Set the averaged model's prototypes from training clips, and its batch norm's statistics to the latest."""
+        latest = dict(self.model.named_buffers())
+        for name, buffer in self.average.named_buffers():
+            if "." in name:  # of a layer
+                buffer.copy_(latest[name])
+        clips, voices = self.reference
+        features = dataclasses.replace(validation.reference_features(self.average, clips), voices=voices)
+        styles = [
+            self.average.mean_style(features.take(few)) for few in torch.arange(len(clips)).split(validation.CHUNK)
+        ]
+        prototypes = class_prototypes(torch.cat(styles), voices, len(self.config.voices))
+        self.average.prototypes.copy_(prototypes)
+
+
+def shared_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module with the statistics of its batch norms taken over the global batch (names of weights stay).
+
+    Raises:
+        AstError: for batch norm on another device than a GPU, which PyTorch cannot share.
+    """
+    if device.type != "cuda" and any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()):
+        raise AstError("processes: found several on the CPU with batch norm (model.encoder=resnet2d), accepted is one")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+
+
+def train(
+    config: PublishedConfig, cache: str | os.PathLike, folder: str | os.PathLike | None = None
+) -> PublishedTrainer:
+    """As :func:`ast_lib.training.train`."""
+    trainer = PublishedTrainer(config, build_dataset(config, cache))
+    trainer.fit(folder)
+    return trainer
