@@ -18,7 +18,7 @@ from ast_lib.networks.decoder import SectionTensors
 from ast_lib.networks.encoders import SectionEncoder
 from ast_lib.networks.model import SMALLEST, TransferModel
 from ast_lib.networks.noise import channel
-from ast_lib.published.config import PublishedConfig
+from ast_lib.published.config import PublishedConfig, extend
 from ast_lib.published.decoders import build_decoder
 from ast_lib.published.encoders import OneHot, PictureEncoder, initialise
 from ast_lib.published.representation import ComplexRepresentation, PublishedFeatures
@@ -213,3 +213,10 @@ class PublishedModel(TransferModel):
 
 
 load_weights = functools.partial(checkpoint.load_weights, kind=PublishedModel)
+
+
+def extended(model: TransferModel) -> PublishedModel:
+    """The same weights in a model that has every published choice, such as ``decoder.feedback``."""
+    published = PublishedModel(extend(model.config))
+    published.load_state_dict(model.state_dict())
+    return published.train(model.training)
