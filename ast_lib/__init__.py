@@ -1,10 +1,18 @@
 """ast: audio style transfer with disentangled representations, reproducible from score to sound.
 
-Read in the order in which the data flows: :mod:`scores`, :mod:`synth`, :mod:`clips`, :mod:`data`, :mod:`batches`,
-:mod:`representation`, :mod:`encoders`, :mod:`losses`, :mod:`discriminator`, :mod:`decoder`, :mod:`model`,
-:mod:`curriculum`, :mod:`augment`, :mod:`objective`, :mod:`training`; then a recording's way: :mod:`containers`,
-:mod:`decoding`, :mod:`audio`, :mod:`levels`, :mod:`streams`, :mod:`transfer`; and what judges it: :mod:`metrics`,
-:mod:`evaluation`, :mod:`display`. :mod:`config` names every choice, :mod:`environment` prepares the process.
+The map, in the order of the data. A room imports only what stands above it::
+
+    config          a preset and changed fields in; one checked configuration out (beside it: errors, files, processes)
+    audio           sound files in; mono blocks at one rate out, and back to a file; levels; streams of any length
+    representation  audio in; sections of STFT and CQT magnitudes and phase advances out, and back to audio
+    losses          predictions or codes in; one scalar out: a loss a function
+    data            scores or recordings in; notes, clips, splits and batches of audio out
+    networks        sections in; content, style, predictions and logits out; the model and its weights on disk
+    transfer        a recording and a target style in; the same notes in that style out
+    evaluation      outputs and true targets in; metrics, intervals, baselines, probes and the report out
+    training        a configuration and data in; trained weights and their history out
+    published       the paper's system and its appendix, flaws included: all that only they need
+    book            results, figures and players: what chapters use and nothing else
 """
 
 from ast_lib.environment import prepare

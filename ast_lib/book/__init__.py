@@ -1,1 +1,1 @@
-"""What chapters use and nothing else: results as data, figures and players."""
+"""Book: results, figures and players: what chapters use and nothing else."""

@@ -1,1 +1,1 @@
-"""Networks: sections in; style and content codes, a prediction of the target, and what the adversary reads out."""
+"""Networks: sections in; content, style, predictions and logits out; the model and its weights on disk."""

@@ -1,1 +1,1 @@
-"""The published system and the decoders of its appendix. Imports the core; the core never imports it."""
+"""Published: the system of the paper and of its appendix, flaws included. Imports the core; the core never imports it."""
