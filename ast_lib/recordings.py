@@ -81,16 +81,13 @@ def length(path: str | os.PathLike) -> tuple[float, int]:
     Raises:
         AstError: when the file is missing, unreadable, has no samples, or too low a rate.
     """
-    seconds, rate = 0.0, 0
+    samples = 0
     with open_decoder(path) as decoder:
         for block in decoder:
-            seconds, rate = seconds + len(block.frames) / block.rate, rate or block.rate
+            samples += len(block.frames)
         for note in decoder.notes:
             audio.warn(f"{path}: {note}")
-    if not rate:
-        raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
-    audio.check_rate(str(path), rate)
-    return seconds, rate
+    return samples / block.rate, block.rate
 
 
 def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_silence: bool = False) -> np.ndarray:
@@ -110,12 +107,11 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
     """
     with open_decoder(path) as decoder:
         samples, rate = decoder.stretch(start, seconds)
-    if not rate or len(samples) < round(seconds * rate) or not len(samples):
+    if len(samples) < round(seconds * rate) or not len(samples):
         raise AstError(
-            f"{path}: found {len(samples) / max(rate, 1):.2f} s from {start:g} s on, {seconds:g} s were expected; "
+            f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, {seconds:g} s were expected; "
             "the file is shorter than its header or its table says"
         )
-    audio.check_rate(str(path), rate)
     mixer = audio.Mixer(str(path))
     mixer.measure(samples)
     mixer.decide(allow_silence)
