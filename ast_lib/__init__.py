@@ -2,9 +2,10 @@
 
 Read in the order in which the data flows: :mod:`scores`, :mod:`synth`, :mod:`clips`, :mod:`data`, :mod:`batches`,
 :mod:`representation`, :mod:`encoders`, :mod:`losses`, :mod:`discriminator`, :mod:`decoder`, :mod:`model`,
-:mod:`curriculum`, :mod:`augment`, :mod:`objective`, :mod:`training`; then a recording's way: :mod:`containers`,
-:mod:`decoding`, :mod:`audio`, :mod:`levels`, :mod:`streams`, :mod:`transfer`; and what judges it: :mod:`metrics`,
-:mod:`evaluation`, :mod:`display`. :mod:`config` names every choice, :mod:`environment` prepares the process.
+:mod:`curriculum`, :mod:`augment`, :mod:`objective`, :mod:`training`; then a recording's way: :mod:`decoding`,
+:mod:`mono`, :mod:`writing`, :mod:`audio`, :mod:`levels`, :mod:`streams`, :mod:`transfer`; and what judges it:
+:mod:`metrics`, :mod:`evaluation`, :mod:`display`. :mod:`config` names every choice, :mod:`environment` prepares
+the process.
 """
 
 from ast_lib.environment import prepare

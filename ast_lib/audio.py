@@ -43,13 +43,9 @@ class Sound:
         Raises:
             AstError: when the file has no sample left at this rate, or can no longer be read.
         """
-        mono = (self._mixer(block.frames) for block in self._decoder)
-        blocks = filter(len, resampled(mono, self.rate, sample_rate))
-        first = next(blocks, None)
-        if first is None:
+        if 2 * self.samples * sample_rate < self.rate:
             raise AstError(f"{self.path}: too short, it has no sample left at {sample_rate} Hz")
-        yield first
-        yield from blocks
+        yield from filter(len, resampled(map(self._mixer, self._decoder), self.rate, sample_rate))
 
 
 @contextlib.contextmanager
@@ -66,12 +62,12 @@ def open_sound(path: str | os.PathLike, allow_silence: bool = False) -> Iterator
     """
     with open_decoder(path) as decoder:
         mixer = Mixer(str(path))
-        for block in decoder:
-            mixer.measure(block.frames)
+        for frames in decoder:
+            mixer.measure(frames)
         mixer.decide(allow_silence)
         for note in decoder.notes:
             warn(f"{path}: {note}")
-        yield Sound(pathlib.Path(path), block.rate, decoder, mixer)
+        yield Sound(pathlib.Path(path), decoder.rate, decoder, mixer)
 
 
 def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence: bool = False) -> np.ndarray:

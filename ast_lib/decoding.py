@@ -16,7 +16,6 @@ import stat
 import tempfile
 import types
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -32,51 +31,50 @@ SIZES = {"wav": (4, 4, 8), "w64": (16, 8, 0)}  # place and width of a field with
 CHUNK = re.compile(rb"(?!.?RIFF).?[ -~]{4}", re.DOTALL)  # what may follow a WAV file: a chunk or tag, no second file
 
 
-class Block(NamedTuple):
-    """Some frames of a file: float32 ``(samples, channels)``, full scale 1, at the file's ``rate`` in Hz."""
-
-    rate: int
-    frames: np.ndarray
-
-
 class Decoder:
-    """The frames of an audio file: iterate over it, as often as needed, for its :class:`Block` s.
+    """The frames of an audio file: iterate over it, as often as needed, for blocks of them.
 
     Attributes:
-        notes: after an iteration, what a user should know about the file.
+        rate: Hz, once it was iterated over; ``notes`` are then what a user should know about the file.
     """
 
     def __init__(self, name: str, path: pathlib.Path):
-        self._name, self._path, self.notes = name, path, []
+        self._name, self._path, self.rate, self.notes = name, path, 0, []
 
-    def __iter__(self) -> Iterator[Block]:
-        """Raises :class:`AstError` for a file that is not readable as audio, empty, or below :data:`LOWEST_RATE`."""
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks float32 ``(samples, channels)``, full scale 1.
+
+        Raises:
+            AstError: for a file that is not readable as audio, empty, or below :data:`LOWEST_RATE`.
+        """
         with self._opened() as stream:
-            track = _Track(stream)
+            track, self.rate = _Track(stream), stream.rate
             frames = map(_floats, track)
             while pieces := list(itertools.islice(frames, TOGETHER)):
-                yield Block(track.rate, np.concatenate(pieces))
+                yield np.concatenate(pieces)
             self.notes = track.notes(self._path)
         if not track.samples:
             raise AstError("; ".join([f"{self._name}: found 0 samples, accepted is 1 or more", *self.notes]))
 
     def stretch(self, start: float, seconds: float) -> tuple[np.ndarray, int]:
-        """Frames float32 ``(samples, channels)`` from ``start`` on, and their rate, without decoding all before them.
+        """Frames float32 ``(samples, channels)`` from ``start`` on, and their rate.
 
-        They are fewer where the file ends before, or its times do not lead there. Raises :class:`AstError` as an
-        iteration does, but for an empty file.
+        They are fewer where the file ends before, or its times do not lead there. What comes before is only decoded
+        where times in the file are not exact, or start again, as with each file of a chain of Ogg files.
+
+        Raises:
+            AstError: as an iteration does, but for an empty file.
         """
         with self._opened() as stream:
-            track = _Track(stream)
+            track, tick, origin = _Track(stream), stream.time_base, stream.start_time or 0
             first, wanted = round(start * track.rate), round(seconds * track.rate)
-            pieces, place, origin = [np.empty((0, track.channels), np.float32)], 0, stream.start_time or 0
-            # In a chain of Ogg files times start again with each of them.
-            if start > PREROLL and not (stream.container.format.name == "ogg" and _ogg_marks(self._path)[0] > 1):
-                stream.container.seek(origin + round((start - PREROLL) / stream.time_base), stream=stream)
+            pieces, place = [np.empty((0, track.channels), np.float32)], 0
+            exact, ogg = (1 / (track.rate * tick)).denominator == 1, stream.container.format.name == "ogg"
+            if start > PREROLL and exact and not (ogg and _ogg_marks(self._path)[0] > 1):
+                stream.container.seek(origin + round((start - PREROLL) / tick), stream=stream)
                 place = None
             for frame in track:
-                if place is None:
-                    place = round(((frame.pts or 0) - origin) * stream.time_base * track.rate)
+                place = round(((frame.pts or 0) - origin) * tick * track.rate) if place is None else place
                 pieces.append(_floats(frame)[max(0, first - place) : max(0, first + wanted - place)])
                 place += frame.samples
                 if place >= first + wanted:
@@ -88,7 +86,9 @@ class Decoder:
         with _errors_of(self._name), open(self._path, "rb") as file:
             # Without a name, which could lead FFmpeg astray; and playlists may name other files and addresses.
             nameless = types.SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
-            with av.open(nameless, options={"protocol_whitelist": "none"}, metadata_errors="ignore") as container:
+            # Without looking for films' sound in the samples of a WAV file, which takes 30 times as long as to open it.
+            options = {"protocol_whitelist": "none", "max_probe_packets": "1"}
+            with av.open(nameless, options=options, metadata_errors="ignore") as container:
                 stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
                 rate = stream.rate if stream else 0
                 if not rate:
@@ -105,7 +105,7 @@ class _Track:
 
     def __init__(self, stream: av.AudioStream):
         self.stream, self.rate, self.channels = stream, stream.rate, stream.channels
-        self.samples, self.end, self.damage = 0, 0, []  # found so far; their last byte's place; what to say
+        self.samples, self.end, self.odd = 0, 0, {}  # found so far, where their bytes end, what to say (as keys)
 
     def __iter__(self) -> Iterator[av.AudioFrame]:
         try:
@@ -116,16 +116,15 @@ class _Track:
                 except av.FFmpegError as error:
                     frames, data = [], bytes(packet)
                     if any(data) and not data.startswith(TAGS):
-                        self.damage.append(f"it is damaged ({error.strerror})")
+                        self.odd[f"it is damaged ({error.strerror})"] = True
                 for frame in frames:
-                    rate, channels = frame.sample_rate, frame.layout.nb_channels
-                    if (rate, channels) != (self.rate, self.channels):
-                        self.damage.append(f"the rest, at {rate} Hz in {channels} channels, is left out")
+                    if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
+                        self.odd["the rest, at another rate or with other channels, is left out"] = True
                         return
                     self.samples += frame.samples
                     yield frame
         except av.FFmpegError as error:
-            self.damage.append(f"the rest of it is not readable ({error.strerror})")
+            self.odd[f"the rest of it is not readable ({error.strerror})"] = True
 
     def notes(self, path: pathlib.Path) -> list[str]:
         """What a user should know about the file, after the way through it."""
@@ -139,13 +138,13 @@ class _Track:
             # Writers to a pipe announce nothing, or the largest numbers there are.
             announced = self.samples * (told + more) / size if told % 2**31 < 2**31 - 2**16 else 0
             if any(after) and not CHUNK.match(after):
-                self.damage.append(f"the {size - self.end:,} bytes after the announced ones are left out")
+                self.odd[f"the {size - self.end:,} bytes after the announced ones are left out"] = True
         if kind == "ogg" and np.diff(_ogg_marks(path)) < 0:
-            self.damage.append("the mark of its end is missing")
+            self.odd["the mark of its end is missing"] = True
         missing = announced - self.samples > (1 if self.stream.codec_context.codec.lossless else PADDING)
         found = f"found {self.samples / self.rate:.2f} s"
         found = f"it is incomplete: {found} of {announced / self.rate:.2f} s announced" if missing else found
-        return ["; ".join([found, *dict.fromkeys(self.damage)])] if missing or self.damage else []
+        return ["; ".join([found, *self.odd])] if missing or self.odd else []
 
     def _announced(self) -> float:
         """Samples that the file's header announces, 0 where it says nothing."""
@@ -195,15 +194,13 @@ def open_decoder(path: str | os.PathLike) -> Iterator[Decoder]:
         AstError: when the file is missing, a folder or a device; the decoder raises it for what is no audio.
     """
     name = str(path)
-    with contextlib.ExitStack() as stack:
-        with _errors_of(name):
-            mode = os.stat(path).st_mode
-            if stat.S_ISFIFO(mode):
-                copy = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound"
-                with open(path, "rb") as pipe, open(copy, "wb") as file:
-                    shutil.copyfileobj(pipe, file)
-                path = copy
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            found = "a folder" if stat.S_ISDIR(mode) else "a device"
-            raise AstError(f"{name}: found {found}, accepted is an audio file or a pipe")
-        yield Decoder(name, pathlib.Path(path))
+    with _errors_of(name):
+        mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        raise AstError(f"{name}: found a {'folder' if stat.S_ISDIR(mode) else 'device'}, accepted is a file or a pipe")
+    with tempfile.NamedTemporaryFile() if stat.S_ISFIFO(mode) else contextlib.nullcontext() as copy:
+        if copy:
+            with _errors_of(name), open(path, "rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+                copy.flush()
+        yield Decoder(name, pathlib.Path(copy.name if copy else path))

@@ -43,7 +43,8 @@ class Mixer:
     def measure(self, frames: np.ndarray):
         """Take note of frames ``(samples, channels)``, one or more."""
         self.frames += len(frames)
-        self._bad += len(frames) - np.count_nonzero(np.isfinite(frames).all(axis=1))
+        finite = np.isfinite(frames)
+        self._bad += 0 if finite.all() else np.count_nonzero(~finite.all(axis=1))
         if not self._bad:
             wide = frames.astype(np.float64)
             self._peak = max(self._peak, float(np.abs(wide).max()))

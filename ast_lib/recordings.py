@@ -81,13 +81,11 @@ def length(path: str | os.PathLike) -> tuple[float, int]:
     Raises:
         AstError: when the file is missing, unreadable, has no samples, or too low a rate.
     """
-    samples = 0
     with open_decoder(path) as decoder:
-        for block in decoder:
-            samples += len(block.frames)
+        samples = sum(map(len, decoder))
         for note in decoder.notes:
             audio.warn(f"{path}: {note}")
-    return samples / block.rate, block.rate
+    return samples / decoder.rate, decoder.rate
 
 
 def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_silence: bool = False) -> np.ndarray:

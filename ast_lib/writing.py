@@ -17,7 +17,6 @@ from ast_lib.files import check_target, replacing
 from ast_lib.mono import SAMPLE_RATE, check, resampled
 
 PEAK = 0.99  # of full scale: what a file that would clip is scaled down to
-BLOCK = 1 << 16  # samples encoded at a time: libsndfile's Vorbis encoder overruns the stack when given minutes at once
 # libsndfile's name of the container, by extension; its usual coding is taken, but for .opus.
 FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".opus": "OGG", ".mp3": "MP3"}
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)  # Hz: the codec knows no others
@@ -87,7 +86,8 @@ def save(
         encoded = VirtualFile(file)
         try:
             with soundfile.SoundFile(encoded, "w", rate, 1, coding, format=container) as sound:
-                while len(block := np.frombuffer(waiting.read(4 * BLOCK), np.float32)) and not encoded.error:
+                # In pieces: libsndfile's Vorbis encoder overruns the stack when it is given minutes at once.
+                while len(block := np.frombuffer(waiting.read(1 << 18), np.float32)) and not encoded.error:
                     sound.write(block * scale)
         except soundfile.LibsndfileError as error:
             raise AstError(f"{path}: {rate} Hz cannot be written as {path.suffix}: {error.error_string}") from error
