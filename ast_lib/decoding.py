@@ -74,7 +74,8 @@ class Decoder:
                 stream.container.seek(origin + round((start - PREROLL) / tick), stream=stream)
                 place = None
             for frame in track:
-                place = round(((frame.pts or 0) - origin) * tick * track.rate) if place is None else place
+                if place is None:
+                    place = first + wanted if frame.pts is None else round((frame.pts - origin) * tick * track.rate)
                 pieces.append(_floats(frame)[max(0, first - place) : max(0, first + wanted - place)])
                 place += frame.samples
                 if place >= first + wanted:

@@ -264,7 +264,7 @@ def formats():
     yield "MP3", "MPEG_LAYER_III"
 
 
-@pytest.mark.parametrize(("container", "coding"), formats())
+@pytest.mark.parametrize(("container", "coding"), list(formats()))
 def test_samples_are_those_that_libsndfile_reads(tmp_path, container, coding):
     """Bit by bit where nothing is lost, else to rounding; as many of them, without an encoder's padding; no word."""
     rng = np.random.default_rng(0)
