@@ -100,7 +100,7 @@ def environment_disagreements(project: dict, environment: str) -> list[str]:
     entries = yaml.safe_load(environment)["dependencies"]
     conda = {re.split(r"[=<>]", entry)[0]: entry for entry in entries if isinstance(entry, str)}
     pip = next((entry["pip"] for entry in entries if isinstance(entry, dict) and "pip" in entry), [])
-    for name in ("python", "fluidsynth", "ffmpeg", "pip"):
+    for name in ("python", "fluidsynth", "pip"):
         if name not in conda:
             found.append(f"environment.yml lacks {name}")
     version = conda.get("python", "").partition("=")[2].lstrip("=")

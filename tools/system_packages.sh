@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the programs and libraries that pip cannot, where that is possible without asking (as root, with a sudo that
-# wants no password, or with conda): FluidSynth, which the interpreter "$1" must be able to load; ffmpeg, which reads m4a
-# and the like; and, where "$2" is "test", Chromium, in which pages are tested. Without the last two the work goes on.
+# wants no password, or with conda): FluidSynth, which the interpreter "$1" must be able to load; and, where "$2" is
+# "test", Chromium, in which pages are tested. Without Chromium the work goes on.
 set -euo pipefail
 source "${BASH_SOURCE[0]%/*}/apt.sh"
 
@@ -53,10 +53,6 @@ if ! synth; then
         exit 1
     fi
 fi
-
-has ffmpeg || install ffmpeg ffmpeg
-has ffmpeg || echo "ffmpeg: not found, so that m4a, aac, wma, webm and mp4 files are not read; install it with:" \
-    "$(advice ffmpeg ffmpeg ffmpeg)" >&2
 
 if [ "$purpose" = test ]; then
     browser || install chromium

@@ -1,18 +1,6 @@
-"""Audio: sound files in; mono blocks at one rate out, and back to a file; levels, and streams of any length."""
+"""Audio: sound files in; mono blocks at one rate out, and back to a file; levels; streams of any length."""
 
-from ast_lib.audio.sounds import (
-    FORMATS,
-    SAMPLE_RATE,
-    SILENCE,
-    AudioWarning,
-    Mixer,
-    Sound,
-    check,
-    check_output,
-    check_rate,
-    load,
-    open_sound,
-    resampled,
-    save,
-    warn,
-)
+from ast_lib.audio.decoding import LOWEST_RATE
+from ast_lib.audio.mono import LARGEST, SAMPLE_RATE, SILENCE, AudioWarning, Mixer, check, resampled, warn
+from ast_lib.audio.reading import Sound, load, open_sound
+from ast_lib.audio.writing import FORMATS, PEAK, check_output, save

@@ -1,222 +1,187 @@
-"""From an audio file to its frames, whatever the format; :mod:`ast_lib.audio.sounds` makes them mono.
+"""From an audio file to its frames, whatever the format; :mod:`ast_lib.audio` makes them mono.
 
-Chapter: ``notebooks/15_listening.md``. libsndfile decodes what :mod:`ast_lib.audio.containers` finds in a file, to the
-real end of the data, and ffmpeg what libsndfile does not know. What was damaged, missing or left out is noted.
+Chapter: ``notebooks/15_listening.md``. FFmpeg decodes, through PyAV, whose packages bring it along. It finds the sound
+by what is in the file, not by its name, and goes on behind damage and to the real end. What a header announced and is
+not there, and what was damaged, is noted.
 """
 
 import contextlib
+import itertools
+import mmap
 import os
 import pathlib
 import re
 import shutil
 import stat
-import subprocess
 import tempfile
+import types
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
 
+import av
 import numpy as np
-import soundfile
 
-from ast_lib.audio.containers import Part, find_parts, mpeg_parts
 from ast_lib.errors import AstError
 
-BLOCK = 1 << 17  # samples of all channels handed on at a time
-TOLERANCE = 4096  # frames that may be missing of an MP3 without a word: encoders count what they padded
-STEP = 4096  # frames decoded at a time: at a damaged place libsndfile loses count of more
-ID3V1 = 128  # bytes of such a tag, the last ones of a file
-FFMPEG_SECONDS = 600  # longest wait for ffmpeg
-NATIVE = "wav, flac, ogg, opus, mp3"
-FOREIGN = "m4a, aac, wma, webm, mp4"
-
-
-class Block(NamedTuple):
-    """Some frames of a file: float32 ``(samples, channels)`` at ``rate`` Hz, of the file's ``part`` 0, 1, ..."""
-
-    part: int
-    rate: int
-    frames: np.ndarray
-
-
-class VirtualFile:
-    """A file, or a part of one, as libsndfile uses it.
-
-    An error in one of libsndfile's callbacks would be lost, so it waits for :meth:`check`.
-    """
-
-    def __init__(self, file: BinaryIO, part: Part | None = None):
-        self._file, self._part, self._place, self._error = file, part, 0, None
-
-    def check(self):
-        """Raise the :class:`OSError` that stopped reading or writing, if one did."""
-        if self._error:
-            raise self._error
-
-    def at_end(self) -> bool:
-        """Whether a part was read to its end."""
-        return self._place >= self._part.end - self._part.start
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of a file."""
-        if self._part is None:
-            return self._file.seek(offset, whence)
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._part.size}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        """As of a file."""
-        return self._file.tell() if self._part is None else self._place
-
-    def read(self, size: int) -> bytes:
-        """As of a file; nothing after an error."""
-        part, start = self._part, self._place
-        if part.end - part.start <= start < part.size and start >= part.size - ID3V1:
-            # Beyond the data, but not beyond what the decoder was told: it looks for a tag there.
-            self._place += min(size, part.size - start)
-            return bytes(self._place - start)
-        try:
-            self._file.seek(part.start + start)
-            data = bytearray(self._file.read(max(0, min(size, part.end - part.start - start))))
-        except OSError as error:
-            self._error = error
-            return b""
-        self._place += len(data)
-        place, new = part.patch
-        for at in range(max(place, start), min(place + len(new), start + len(data))):
-            data[at - start] = new[at - place]
-        return bytes(data)
-
-    def write(self, data: bytes) -> int:
-        """As of a file; after an error nothing is written any more."""
-        try:
-            if not self._error:
-                self._file.write(data)
-        except OSError as error:
-            self._error = error
-        return len(data)
-
-
-class _Sequential(soundfile.SoundFile):
-    """A sound read from its start to where its data end, whatever length its header announces."""
-
-    def seekable(self) -> bool:
-        # Opus is the exception: libsndfile 1.2 repeats 312 samples there unless it is told its place after every read.
-        return self.subtype == "OPUS"
+TOGETHER = 16  # of FFmpeg's frames in a block; one has a thousand samples, or some thousands
+LOWEST_RATE = 2000  # Hz, of a file: below it nothing of an instrument is left
+PREROLL = 0.3  # seconds decoded before a stretch: a lossy frame needs those before it
+PADDING = 4096  # samples that may be missing of a lossy file without a word: encoders count what they padded
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # no sound, and no damage
+SIZES = {"wav": (4, 4, 8), "w64": (16, 8, 0)}  # place and width of a field with the file's size, and what it leaves out
+CHUNK = re.compile(rb"(?!.?RIFF).?[ -~]{4}", re.DOTALL)  # what may follow a WAV file: a chunk or tag, no second file
 
 
 class Decoder:
-    """The frames of an audio file: iterate over it, as often as needed, for its :class:`Block` s.
+    """The frames of an audio file: iterate over it, as often as needed, for blocks of them.
 
     Attributes:
-        notes: after an iteration, what a user should know about the file.
+        rate: Hz, once it was iterated over; ``notes`` are then what a user should know about the file.
     """
 
-    def __init__(self, name: str, path: pathlib.Path, parts: list[Part], notes: list[str]):
-        self._name, self._path, self._parts, self._found, self.notes = name, path, parts, notes, []
+    def __init__(self, name: str, path: pathlib.Path):
+        self._name, self._path, self.rate, self.notes = name, path, 0, []
 
-    def __iter__(self) -> Iterator[Block]:
-        """Raises :class:`AstError` when the file can no longer be read."""
-        self.notes = list(self._found)
-        try:
-            if not self._parts:  # a format that only the file's name tells
-                with _Sequential(os.fsencode(self._path)) as sound:
-                    yield from self._frames(0, sound, 1.0, None)
-            with open(self._path, "rb") as file:
-                for number, part in enumerate(self._parts):
-                    stream = VirtualFile(file, part)
-                    if number and (reason := _try(VirtualFile(file, part))):
-                        self.notes.append(f"sound {number + 1} of {len(self._parts)} in it is not readable ({reason})")
-                        continue
-                    with _Sequential(stream) as sound:
-                        yield from self._frames(number, sound, part.announced if part.counted else None, stream)
-                    stream.check()
-        except soundfile.LibsndfileError as error:
-            raise AstError(f"{self._name}: not readable as audio ({_reason(error)}); accepted are {NATIVE}") from error
-        except OSError as error:
-            raise AstError(f"{self._name}: not readable ({error.strerror or error})") from error
-
-    def stretch(self, start: float, seconds: float) -> tuple[np.ndarray, int]:
-        """Frames float32 ``(samples, channels)`` from ``start`` on, fewer where the file ends before; and their rate.
-
-        What comes before is only decoded where the file's header is not to be trusted.
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks float32 ``(samples, channels)``, full scale 1.
 
         Raises:
-            AstError: when the file cannot be read, or its rate or channels change within the stretch.
+            AstError: for a file that is not readable as audio, empty, or below :data:`LOWEST_RATE`.
         """
-        if len(self._parts) == 1 and self._parts[0].counted:
-            with open(self._path, "rb") as file, soundfile.SoundFile(VirtualFile(file, self._parts[0])) as sound:
-                first, wanted = round(start * sound.samplerate), round(seconds * sound.samplerate)
-                if sound.seekable() and first + wanted <= sound.frames < 2**62:
-                    # Where this fails the way through the whole file says why.
-                    with contextlib.suppress(soundfile.LibsndfileError):
-                        sound.seek(first)
-                        frames = sound.read(wanted, dtype="float32", always_2d=True)
-                        if len(frames) == wanted:
-                            return frames, sound.samplerate
-        pieces, passed, rate = [], 0.0, 0
-        for block in self:
-            first, last = (round((time - passed) * block.rate) for time in (start, start + seconds))
-            piece = block.frames[max(first, 0) : max(last, 0)]
-            if pieces and (rate, pieces[0].shape[1]) != (block.rate, piece.shape[1]):
-                raise AstError(f"{self._name}: found two rates or numbers of channels within {seconds:g} s")
-            if len(piece):
-                pieces.append(piece)
-            passed, rate = passed + len(block.frames) / block.rate, block.rate
-            if last <= len(block.frames):
-                break
-        return np.concatenate(pieces) if pieces else np.empty((0, 1), np.float32), rate
+        with self._opened() as stream:
+            track, self.rate = _Track(stream), stream.rate
+            frames = map(_floats, track)
+            while pieces := list(itertools.islice(frames, TOGETHER)):
+                yield np.concatenate(pieces)
+            self.notes = track.notes(self._path)
+        if not track.samples:
+            raise AstError("; ".join([f"{self._name}: found 0 samples, accepted is 1 or more", *self.notes]))
 
-    def _frames(
-        self, number: int, sound: soundfile.SoundFile, announced: float | None, stream: VirtualFile | None
-    ) -> Iterator[Block]:
-        """All frames of one sound; ``announced`` is :attr:`Part.announced`, None where nothing is."""
-        rate, frames, damaged, ended = sound.samplerate, 0, {}, False
-        size = max(STEP, BLOCK // sound.channels // STEP * STEP)
-        while not ended:
-            block, filled = np.full((size, sound.channels), np.nan, np.float32), 0
-            while filled < size and not ended:
-                step = block[filled : filled + STEP]
+    def stretch(self, start: float, seconds: float) -> tuple[np.ndarray, int]:
+        """Frames float32 ``(samples, channels)`` from ``start`` on, and their rate.
+
+        They are fewer where the file ends before, or its times do not lead there. What comes before is only decoded
+        where times in the file are not exact, or start again, as with each file of a chain of Ogg files.
+
+        Raises:
+            AstError: as an iteration does, but for an empty file.
+        """
+        with self._opened() as stream:
+            track, tick, origin = _Track(stream), stream.time_base, stream.start_time or 0
+            first, wanted = round(start * track.rate), round(seconds * track.rate)
+            pieces, place = [np.empty((0, track.channels), np.float32)], 0
+            exact, ogg = (1 / (track.rate * tick)).denominator == 1, stream.container.format.name == "ogg"
+            if start > PREROLL and exact and not (ogg and _ogg_marks(self._path)[0] > 1):
+                stream.container.seek(origin + round((start - PREROLL) / tick), stream=stream)
+                place = None
+            for frame in track:
+                if place is None:
+                    place = first + wanted if frame.pts is None else round((frame.pts - origin) * tick * track.rate)
+                pieces.append(_floats(frame)[max(0, first - place) : max(0, first + wanted - place)])
+                place += frame.samples
+                if place >= first + wanted:
+                    break
+        return np.concatenate(pieces), track.rate
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[av.AudioStream]:
+        with _errors_of(self._name), open(self._path, "rb") as file:
+            # Without a name, which could lead FFmpeg astray; and playlists may name other files and addresses.
+            nameless = types.SimpleNamespace(read=file.read, seek=file.seek, tell=file.tell)
+            # Without looking for films' sound in the samples of a WAV file, which takes 30 times as long as to open it.
+            options = {"protocol_whitelist": "none", "max_probe_packets": "1"}
+            with av.open(nameless, options=options, metadata_errors="ignore") as container:
+                stream = next((stream for stream in container.streams.audio if stream.codec_context), None)
+                rate = stream.rate if stream else 0
+                if not rate:
+                    raise AstError(f"{self._name}: not readable as audio (there is no sound in it)")
+                if rate < LOWEST_RATE:
+                    raise AstError(f"{self._name}: found a rate of {rate} Hz, accepted is {LOWEST_RATE} Hz or more")
+                if stream.codec_context.name == "flac":  # otherwise its damaged frames sound as noise
+                    stream.codec_context.options = {"err_detect": "crccheck+explode"}
+                yield stream
+
+
+class _Track:
+    """The sound of a file on one way through it: its frames, and what is learnt about it."""
+
+    def __init__(self, stream: av.AudioStream):
+        self.stream, self.rate, self.channels = stream, stream.rate, stream.channels
+        self.samples, self.end, self.odd = 0, 0, {}  # found so far, where their bytes end, what to say (as keys)
+
+    def __iter__(self) -> Iterator[av.AudioFrame]:
+        try:
+            for packet in self.stream.container.demux(self.stream):
+                self.end = (packet.pos or 0) + packet.size or self.end
                 try:
-                    got = len(sound.read(out=step))
-                    ended = not got
-                except soundfile.LibsndfileError:
-                    # What was decoded all the same is there, and the decoder goes on behind the damage, unless it
-                    # has stood still twice.
-                    got, place = int(np.isfinite(step[:, 0]).sum()), frames + filled
-                    ended = damaged.get(place) == place
-                    damaged[place] = place + got
-                filled += got
-            if filled:
-                frames += filled
-                yield Block(number, rate, block[:filled])
-        inside = [place for place, after in damaged.items() if after < frames or (stream and not stream.at_end())]
-        announced, few = _announced(sound, frames, announced), TOLERANCE if sound.format == "MP3" else 1
-        what = "it" if len(self._parts) < 2 else f"sound {number + 1} of {len(self._parts)} in it"
-        found = f"found {frames / rate:.2f} s" + (f" of {announced / rate:.2f} s announced" if announced else "")
-        if inside:
-            places = ", ".join(f"{place / rate:.2f} s" for place in inside[:3])
-            self.notes.append(f"{what} is damaged at {places}: {found}")
-        elif damaged or announced > frames + few:
-            self.notes.append(f"{what} ends early: {found}")
+                    frames = packet.decode()
+                except av.FFmpegError as error:
+                    frames, data = [], bytes(packet)
+                    if any(data) and not data.startswith(TAGS):
+                        self.odd[f"it is damaged ({error.strerror})"] = True
+                for frame in frames:
+                    if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
+                        self.odd["the rest, at another rate or with other channels, is left out"] = True
+                        return
+                    self.samples += frame.samples
+                    yield frame
+        except av.FFmpegError as error:
+            self.odd[f"the rest of it is not readable ({error.strerror})"] = True
+
+    def notes(self, path: pathlib.Path) -> list[str]:
+        """What a user should know about the file, after the way through it."""
+        announced, kind, size = self._announced(), self.stream.container.format.name, path.stat().st_size
+        if kind in SIZES:
+            place, width, more = SIZES[kind]
+            with open(path, "rb") as file:
+                told = int.from_bytes(file.read(place + width)[place:], "little")
+                file.seek(self.end)
+                after = file.read(4096)
+            # Writers to a pipe announce nothing, or the largest numbers there are.
+            announced = self.samples * (told + more) / size if told % 2**31 < 2**31 - 2**16 else 0
+            if any(after) and not CHUNK.match(after):
+                self.odd[f"the {size - self.end:,} bytes after the announced ones are left out"] = True
+        if kind == "ogg" and np.diff(_ogg_marks(path)) < 0:
+            self.odd["the mark of its end is missing"] = True
+        missing = announced - self.samples > (1 if self.stream.codec_context.codec.lossless else PADDING)
+        found = f"found {self.samples / self.rate:.2f} s"
+        found = f"it is incomplete: {found} of {announced / self.rate:.2f} s announced" if missing else found
+        return ["; ".join([found, *self.odd])] if missing or self.odd else []
+
+    def _announced(self) -> float:
+        """Samples that the file's header announces, 0 where it says nothing."""
+        stream, container = self.stream, self.stream.container
+        if stream.duration is None:
+            return (container.duration or 0) / av.time_base * self.rate * (len(container.streams) == 1)
+        samples = stream.duration * stream.time_base * self.rate
+        # What FFmpeg estimates from the bit rate is no whole number of samples.
+        estimated = stream.time_base * self.rate < 1 and samples.denominator > 1
+        return 0 if estimated else max(float(samples), stream.frames)
 
 
-def _announced(sound: soundfile.SoundFile, frames: int, times: float | None) -> int:
-    """Frames that a header announces, 0 where none is to be believed."""
-    if times is None or sound.frames >= 2**62:
-        return 0
-    # libsndfile corrects a length by the file's size, and says so in its log. Writers to a pipe announce the largest
-    # numbers there are.
-    for found, size in re.findall(
-        r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.M
-    ):
-        if int(found) % 2**31 < 2**31 - 2**16 and int(size):
-            times = max(times, int(found) / int(size))
-    return round(max(sound.frames, frames) * times)
+def _ogg_marks(path: pathlib.Path) -> tuple[int, int]:
+    """How many streams begin in an Ogg file, and how many end, by the flags of its pages (RFC 3533)."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        flags = [page[1][0] for page in re.finditer(rb"OggS\0(.)", data, re.DOTALL)]
+    return sum(flag & 2 > 0 for flag in flags), sum(flag & 4 > 0 for flag in flags)
 
 
-def _reason(error: Exception) -> str:
-    """Libsndfile's words; a TypeError comes for headerless ".raw" files, whose rate nobody can know."""
-    return getattr(error, "error_string", "a headerless format").rstrip(".")
+def _floats(frame: av.AudioFrame) -> np.ndarray:
+    """A frame as float32 ``(samples, channels)``, full scale 1."""
+    samples = frame.to_ndarray()
+    samples = samples.reshape(-1, frame.layout.nb_channels) if frame.format.is_packed else samples.T
+    scale = 1 if samples.dtype.kind == "f" else 2 ** (8 * samples.itemsize - 1)
+    return samples.astype(np.float32) / np.float32(scale) - np.float32(samples.dtype.kind == "u")
+
+
+@contextlib.contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise AstError(f"{name}: not readable as audio ({error.strerror}); accepted is what FFmpeg reads") from error
+    except OSError as error:
+        reason = f"not readable ({error.strerror or error})"
+        raise AstError(f"{name}: {'no such file' if isinstance(error, FileNotFoundError) else reason}") from error
 
 
 @contextlib.contextmanager
@@ -224,85 +189,19 @@ def open_decoder(path: str | os.PathLike) -> Iterator[Decoder]:
     """The frames of an audio file.
 
     Args:
-        path: of a file, or of a pipe, which is first copied to a temporary file. What libsndfile does not read, ffmpeg
-            converts into one.
+        path: of a file, or of a pipe, which is first copied to a temporary file.
 
     Raises:
-        AstError: when the file is missing, a folder, a device, or not readable as audio.
+        AstError: when the file is missing, a folder or a device; the decoder raises it for what is no audio.
     """
     name = str(path)
-    with contextlib.ExitStack() as stack:
-        try:
-            decoder = _decoder(name, _on_disk(name, pathlib.Path(path), stack), stack)
-        except FileNotFoundError as error:
-            raise AstError(f"{name}: no such file") from error
-        except OSError as error:
-            raise AstError(f"{name}: not readable ({error.strerror or error})") from error
-        yield decoder
-
-
-def _on_disk(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
-    """The path, or that of a copy of what comes out of a pipe."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise AstError(f"{name}: found a folder, accepted is an audio file")
-    if stat.S_ISREG(mode):
-        return path
-    if not stat.S_ISFIFO(mode):
-        raise AstError(f"{name}: found a device, accepted is an audio file or a pipe")
-    copy = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound"
-    with open(path, "rb") as pipe, open(copy, "wb") as file:
-        shutil.copyfileobj(pipe, file)
-    return copy
-
-
-def _decoder(name: str, path: pathlib.Path, stack: contextlib.ExitStack) -> Decoder:
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        whole = Part(0, size, size)
-        parts, notes = find_parts(file, size)
-        reason = _try(VirtualFile(file, parts[0] if parts else whole))
-        if reason and not parts:
-            parts, notes = mpeg_parts(file, size)
-            reason = _try(VirtualFile(file, parts[0])) if parts else reason
-        if not reason:
-            return Decoder(name, path, parts or [whole], notes)
-    # Some formats show in a file's name only. Not so MP3, in which anything sounds like something.
-    if path.suffix.lower() != ".mp3" and not _try(os.fsencode(path)):
-        return Decoder(name, path, [], [])
-    converted, notes = _convert(name, path, reason, stack)
-    size = converted.stat().st_size
-    return Decoder(name, converted, [Part(0, size, size)], notes)
-
-
-def _try(source: VirtualFile | bytes) -> str:
-    """Why libsndfile cannot open this, or an empty text."""
-    try:
-        with _Sequential(source):
-            return ""
-    except (soundfile.LibsndfileError, TypeError) as error:
-        return _reason(error)
-
-
-def _convert(name: str, path: pathlib.Path, reason: str, stack: contextlib.ExitStack) -> tuple[pathlib.Path, list[str]]:
-    """The file as WAV, made by ffmpeg in a temporary folder, and what ffmpeg had to say."""
-    program = shutil.which("ffmpeg")
-    if program is None:
-        raise AstError(
-            f"{name}: not readable as audio ({reason}); accepted are {NATIVE}, and once ffmpeg is installed "
-            f"{FOREIGN} too"
-        )
-    output = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "sound.wav"
-    # Playlists may name addresses: only files are opened.
-    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-i", b"file:" + os.fsencode(path)]
-    command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-rf64", "auto", f"file:{output}"]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=FFMPEG_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise AstError(f"{name}: ffmpeg did not read it within {FFMPEG_SECONDS} s") from error
-    said = [re.sub(r"\[[^]]*\] ?", "", line) for line in done.stderr.decode(errors="replace").splitlines()]
-    said = [line.removeprefix("file:").strip().rstrip(".") for line in said if line.strip()]
-    if done.returncode or not output.is_file():
-        reason = f"{reason}; ffmpeg: {said[-1]}" if said else reason
-        raise AstError(f"{name}: not readable as audio ({reason}); accepted are {NATIVE}, and what ffmpeg reads")
-    return output, [f"it is damaged; ffmpeg: {said[0]}"] if said else []
+    with _errors_of(name):
+        mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        raise AstError(f"{name}: found a {'folder' if stat.S_ISDIR(mode) else 'device'}, accepted is a file or a pipe")
+    with tempfile.NamedTemporaryFile() if stat.S_ISFIFO(mode) else contextlib.nullcontext() as copy:
+        if copy:
+            with _errors_of(name), open(path, "rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+                copy.flush()
+        yield Decoder(name, pathlib.Path(copy.name if copy else path))

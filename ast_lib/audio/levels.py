@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
+NO_LEVEL = 1e-5  # RMS, -100 dB, below which there is nothing to scale or to measure
 FRAME = 256  # samples
 AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
 SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
@@ -20,9 +21,9 @@ STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within 
 
 
 def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); silence (below -100 dB) stays."""
+    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); below :data:`NO_LEVEL` it stays."""
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
-    return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
+    return audio if level < NO_LEVEL else (audio * (rms / level)).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

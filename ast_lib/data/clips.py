@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ast_lib.audio.levels import normalise_rms
-from ast_lib.audio.sounds import SAMPLE_RATE
+from ast_lib.audio.reading import SAMPLE_RATE
 from ast_lib.data.scores import KINDS, Notes, Piece
 from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError

@@ -12,7 +12,7 @@ from ast_lib.errors import AstError
 
 EXTENSIONS = (
     *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".oga", ".mp2", ".au", ".caf", ".w64"),
-    *(".m4a", ".aac", ".wma", ".webm", ".mp4"),  # through ffmpeg
+    *(".m4a", ".aac", ".wma", ".webm", ".mp4"),
 )
 NO_AUDIO = "without an audio file's extension"
 # PianoMotion10M's official lists, and the splits that they are.

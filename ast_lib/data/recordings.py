@@ -82,26 +82,21 @@ def length(path: str | os.PathLike) -> tuple[float, int]:
     Raises:
         AstError: when the file is missing, unreadable, has no samples, or too low a rate.
     """
-    seconds, rate = 0.0, 0
     with open_decoder(path) as decoder:
-        for block in decoder:
-            seconds, rate = seconds + len(block.frames) / block.rate, rate or block.rate
+        samples = sum(map(len, decoder))
         for note in decoder.notes:
             audio.warn(f"{path}: {note}")
-    if not rate:
-        raise AstError(f"{path}: found 0 samples, accepted is 1 or more")
-    audio.check_rate(str(path), rate)
-    return seconds, rate
+    return samples / decoder.rate, decoder.rate
 
 
 def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_silence: bool = False) -> np.ndarray:
-    """A stretch of an audio file as :func:`ast_lib.audio.sounds.load` would give it, without decoding the rest if
+    """A stretch of an audio file as :func:`ast_lib.audio.reading.load` would give it, without decoding the rest if
     possible.
 
     Args:
         path: a file that :func:`ast_lib.audio.decoding.open_decoder` accepts.
         start, seconds: of the stretch, in the file's own time.
-        allow_silence: accept a stretch whose RMS is below :data:`ast_lib.audio.sounds.SILENCE`.
+        allow_silence: accept a stretch whose RMS is below :data:`ast_lib.audio.reading.SILENCE`.
 
     Returns:
         float32 ``(round(seconds * 22050),)``, the mean of the channels without its own mean over time.
@@ -112,12 +107,11 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
     """
     with open_decoder(path) as decoder:
         samples, rate = decoder.stretch(start, seconds)
-    if not rate or len(samples) < round(seconds * rate) or not len(samples):
+    if len(samples) < round(seconds * rate) or not len(samples):
         raise AstError(
-            f"{path}: found {len(samples) / max(rate, 1):.2f} s from {start:g} s on, {seconds:g} s were expected; "
+            f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, {seconds:g} s were expected; "
             "the file is shorter than its header or its table says"
         )
-    audio.check_rate(str(path), rate)
     mixer = audio.Mixer(str(path))
     mixer.measure(samples)
     mixer.decide(allow_silence)
@@ -171,7 +165,7 @@ def _promised(path: str) -> float:
 def longest_silence(signal: np.ndarray, below: float = SILENCE_DB) -> float:
     """The longest stretch, in seconds, that stays ``below`` dB under the loudest frame (2048 samples, hop 512).
 
-    Audio whose RMS is below :data:`ast_lib.audio.sounds.SILENCE` is silent from end to end.
+    Audio whose RMS is below :data:`ast_lib.audio.reading.SILENCE` is silent from end to end.
     """
     if np.sqrt(np.mean(np.square(signal, dtype=np.float64))) < audio.SILENCE:
         return len(signal) / SAMPLE_RATE

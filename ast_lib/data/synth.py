@@ -17,7 +17,7 @@ import threading
 
 import numpy as np
 
-from ast_lib.audio.sounds import SAMPLE_RATE
+from ast_lib.audio.reading import SAMPLE_RATE
 from ast_lib.data.scores import Notes
 from ast_lib.errors import AstError
 

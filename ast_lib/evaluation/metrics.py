@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_lib.audio.levels import normalise_rms
+from ast_lib.audio.levels import NO_LEVEL, normalise_rms
+from ast_lib.audio.mono import check
 from ast_lib.data.scores import Notes
 from ast_lib.data.synth import SAMPLE_RATE
 from ast_lib.errors import AstError
 from ast_lib.representation.spectrogram import Spectrogram
 
-SILENCE = 1e-5  # RMS
 # The tracker's range: C3 to C7 holds every tune of the corpus and twice the shortest window that pYIN needs.
 PITCH_RANGE = (130.0, 2100.0)  # Hz
 PITCH_HOP, PITCH_FRAME = 512, 1024  # samples
@@ -35,11 +35,7 @@ ONSET_HOP = 256  # samples, 12 ms
 def _clip(name: str, audio: np.ndarray | Tensor) -> np.ndarray:
     """One checked clip as float32 ``(samples,)``."""
     audio = np.asarray(audio.detach().cpu() if isinstance(audio, Tensor) else audio, dtype=np.float32)
-    if audio.ndim != 1 or not audio.size:
-        raise AstError(f"{name}: found audio of shape {audio.shape}, accepted is (samples,) with 1 sample or more")
-    if not np.isfinite(audio).all():
-        raise AstError(f"{name}: found {np.count_nonzero(~np.isfinite(audio))} samples that are NaN or infinite")
-    return audio
+    return check(name, audio, allow_silence=True)
 
 
 def _pair(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +46,7 @@ def _pair(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> tuple[np
 
 
 def _is_silent(audio: np.ndarray) -> bool:
-    return bool(np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < SILENCE)
+    return bool(np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < NO_LEVEL)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

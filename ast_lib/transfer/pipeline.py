@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ast_lib import audio
-from ast_lib.audio.levels import RMS, Meter, pause_gain, with_gain
+from ast_lib.audio.levels import NO_LEVEL, RMS, Meter, pause_gain, with_gain
 from ast_lib.audio.streams import BLOCK, Stream, under
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
@@ -153,7 +153,7 @@ def _transfer(
 
     final = Meter()
     collections.deque(final(quietened()), maxlen=0)
-    return quietened(), heard.level().rms / final.level().rms if final.level().rms > 1e-5 else 1.0
+    return quietened(), heard.level().rms / final.level().rms if final.level().rms > NO_LEVEL else 1.0
 
 
 def transfer_file(
@@ -167,7 +167,7 @@ def transfer_file(
     """Transfer an audio file: read, convert, write at the model's sample rate, mono. The one-call form of the command.
 
     Args:
-        source: wav, flac, mp3, ogg, opus and more, with ffmpeg m4a and the like; any sample rate, channels and length.
+        source: wav, flac, mp3, ogg, opus, m4a and what else FFmpeg reads; any sample rate, channels and length.
         to: target instrument, None where ``style`` is given.
         output: path ending in wav, flac, ogg, opus or mp3; written whole or not at all.
         weights: a weights file; by default :func:`ast_lib.networks.checkpoint.find_weights`.

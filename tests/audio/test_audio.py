@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import soxr
 
-from ast_lib.audio import sounds as audio
+from ast_lib import audio
 from ast_lib.errors import AstError
 
 RATE = 22050
@@ -135,11 +135,9 @@ def test_blocks_are_the_whole(tmp_path):
         )
         mono = signal.mean(axis=1) - signal.mean()
         assert sound.rms == pytest.approx(np.sqrt(np.mean(mono**2)), rel=1e-5)
-        for size in (1000, 44100, 10**6):
-            blocks = list(sound.blocks(RATE, size))
-            assert {len(block) for block in blocks[:-1]} <= {size} and 0 < len(blocks[-1]) <= size
-            assert all(block.dtype == np.float32 for block in blocks)
-            assert np.array_equal(np.concatenate(blocks), audio.load(tmp_path / "a.wav"))
+        blocks = list(sound.blocks(RATE))
+        assert len(blocks) > 1 and all(block.dtype == np.float32 and len(block) for block in blocks)
+        assert np.array_equal(np.concatenate(blocks), audio.load(tmp_path / "a.wav"))
         assert np.concatenate(list(sound.blocks(RATE))) == pytest.approx(soxr.resample(mono, 48000, RATE), abs=1e-6)
 
 
@@ -260,14 +258,14 @@ def test_a_constant_is_no_sound(tmp_path, shift):
 @pytest.mark.parametrize("size", [3e38, -3e38, 1e12])
 def test_samples_beyond_all_reason(tmp_path, size, recwarn):
     soundfile.write(tmp_path / "a.wav", np.float32(sine() * size), RATE, subtype="FLOAT")
-    check(tmp_path / "a.wav", r"found samples up to .*e\+\d+, accepted are those up to 1e\+09; full scale is 1$")
+    check(tmp_path / "a.wav", r"found samples up to .*e\+\d+, accepted are those up to 1e\+09$")
     assert not recwarn.list
 
 
 def test_a_rate_too_low_for_an_instrument(tmp_path):
     for rate in (1, 999, 1999):
         soundfile.write(tmp_path / "a.wav", sine(), rate)
-        check(tmp_path / "a.wav", f"found a rate of {rate} Hz, accepted is 2000 Hz or more; below it nothing of")
+        check(tmp_path / "a.wav", f"found a rate of {rate} Hz, accepted is 2000 Hz or more$")
     soundfile.write(tmp_path / "a.wav", sine(2000), 2000)
     assert len(audio.load(tmp_path / "a.wav")) == pytest.approx(RATE, abs=1)
 
@@ -291,7 +289,7 @@ def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     assert struct.unpack("<I", data[40:44])[0] == 2 * RATE  # the header promises one second
-    with pytest.warns(audio.AudioWarning, match=r"a\.wav: it ends early: found 0\.50 s of 1\.00 s announced$"):
+    with pytest.warns(audio.AudioWarning, match=r"a\.wav: it is incomplete: found 0\.50 s of 1\.00 s announced$"):
         assert len(audio.load(path)) == pytest.approx(RATE / 2, abs=30)
 
 
@@ -350,10 +348,10 @@ def test_a_full_disk_is_noticed_while_encoding(tmp_path, monkeypatch):
 
     def write(self, data):
         written.append(len(data))
-        self._error = self._error or (OSError(28, "No space left on device") if len(written) > 3 else None)
+        self.error = self.error or (OSError(28, "No space left on device") if len(written) > 3 else None)
         return len(data)
 
-    monkeypatch.setattr("ast_lib.audio.decoding.VirtualFile.write", write)
+    monkeypatch.setattr("ast_lib.audio.writing.VirtualFile.write", write)
     for extension in audio.FORMATS:
         with pytest.raises(AstError, match=rf"a{extension}: could not be written: No space left on device$"):
             audio.save(tmp_path / f"a{extension}", sine(seconds=10))

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from models import made_dataset, tiny
 
 from ast_lib import audio
-from ast_lib.audio.containers import frame_length
 from ast_lib.data import recordings
 from ast_lib.data.manifest import Clip, read_manifest
 from ast_lib.data.recordings import Recording, RecordingSampler, Selection
@@ -131,7 +130,7 @@ def test_bad_files_are_named(tmp_path):
 def test_a_recording_cut_off_in_the_middle_is_named(tmp_path, source):
     path = tmp_path / f"cut{source.suffix}"
     path.write_bytes(source.read_bytes()[: source.stat().st_size // 3])
-    with pytest.warns(audio.AudioWarning, match=rf"cut{source.suffix}: .*ends early"):
+    with pytest.warns(audio.AudioWarning, match=rf"cut{source.suffix}: .*the mark of its end is missing|.*incomplete"):
         with pytest.raises(AstError, match=r"1 of 1 are unreadable \(.*cut"):
             recordings.cut([recording(path, end=100.0)])
 
@@ -141,7 +140,7 @@ def test_a_flac_file_cut_off_in_the_middle_is_named_and_what_it_has_is_used(tmp_
     signal = np.random.default_rng(0).uniform(-0.3, 0.3, 80 * RATE)
     soundfile.write(path, signal, RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.warns(audio.AudioWarning, match=r"a.flac: it ends early: found 39\.\d\d s of 80\.00 s announced"):
+    with pytest.warns(audio.AudioWarning, match=r"a.flac: it is incomplete: found 39\.\d\d s of 80\.00 s announced"):
         found = recordings.cut([recording(path)]).items
     assert [clip.start for clip in found] == pytest.approx([15.0], abs=0.1)
     first = round(found[0].start * RATE)
@@ -166,10 +165,11 @@ def test_stretches_of_files_whose_headers_do_not_say_their_length(tmp_path, name
             soundfile.write(tmp_path / f"{number}.{name[-3:]}", half, 44100)
         data = b"".join((tmp_path / f"{number}.{name[-3:]}").read_bytes() for number in range(len(halves)))
         if name == "plain.mp3":
-            data = data[frame_length(data[:4]) :]  # the frame with the count
+            data = data[data.index(data[:2], 4) :]  # without the first frame, which counts the others
         (tmp_path / name).write_bytes(data)
     seconds, rate = recordings.length(tmp_path / name)
-    assert rate == 44100 and seconds == pytest.approx(4, abs=0.06)
+    # A second MP3 in a file keeps what its encoder padded.
+    assert rate == 44100 and seconds == pytest.approx(4, abs=0.08)
     whole, part = audio.load(tmp_path / name), recordings.read_segment(tmp_path / name, 2.5, 1.0)
     expected = whole[round(2.5 * RATE) : round(3.5 * RATE)]
     assert part[200:-200] == pytest.approx((expected - expected.mean())[200:-200], abs=1e-3)

@@ -29,7 +29,6 @@ ENVIRONMENT = """
 dependencies:
   - python=3.11
   - fluidsynth
-  - ffmpeg
   - pip
   - pip:
       - -c requirements.lock
@@ -257,9 +256,9 @@ LIBRARY_ONCE_INSTALLED = f'{LOADS} && [[ "$(<$LOG)" != *install*fluidsynth* ]] &
 # apt-get "installs" a program: what is asked of it is in PATH afterwards.
 APT = f"""{LOG}
 for package; do :; done
-case $package in ffmpeg | chromium) echo '#!/bin/sh' >"${{0%/*}}/$package" && chmod +x "${{0%/*}}/$package" ;; esac
+case $package in chromium) echo '#!/bin/sh' >"${{0%/*}}/$package" && chmod +x "${{0%/*}}/$package" ;; esac
 exit 0"""
-HAS = {"ffmpeg": "exit 0", "chromium": "exit 0"}
+HAS = {"chromium": "exit 0"}
 
 
 @pytest.mark.parametrize("purpose", [(), ("test",)])
@@ -280,9 +279,9 @@ def test_fluidsynth_without_the_right_to_install_it_names_the_command(machine):
 def test_system_packages_are_installed_by_root_or_through_sudo(machine, user):
     commands = user | {"python": LIBRARY_ONCE_INSTALLED, "apt-get": APT}
     code, out, error, log = machine("system_packages.sh", "python", "test", commands=commands)
-    assert (code, error) == (0, "") and out.count("\n") == 3
+    assert (code, error) == (0, "") and out.count("\n") == 2
     calls = [call.split() for call in log.splitlines()]
-    assert [call[-1] for call in calls] == ["update", "libfluidsynth3", "ffmpeg", "chromium"]
+    assert [call[-1] for call in calls] == ["update", "libfluidsynth3", "chromium"]
     assert all("DPkg::Lock::Timeout=120" in call for call in calls) and all("-y" in call for call in calls[1:])
 
 
@@ -291,15 +290,14 @@ def test_chromium_is_for_tests_only(machine):
     assert "chromium" not in machine("system_packages.sh", "python", commands=commands)[3]
 
 
-def test_without_ffmpeg_and_chromium_the_work_goes_on(machine):
+def test_without_chromium_the_work_goes_on(machine):
     code, out, error, _ = machine("system_packages.sh", "python", "test", commands={"python": "exit 0"})
-    assert (code, out) == (0, "") and error.count("\n") == 2
-    assert "ffmpeg: not found, so that m4a" in error and "sudo apt-get install ffmpeg" in error
+    assert (code, out) == (0, "") and error.count("\n") == 1
     assert "Chromium: not found, so that tests in a browser are skipped" in error and "install chromium" in error
 
 
 def test_system_packages_are_installed_into_an_active_conda_environment(machine):
-    commands = {"python": LIBRARY_ONCE_INSTALLED, "conda": LOG, "ffmpeg": "exit 0"}
+    commands = {"python": LIBRARY_ONCE_INSTALLED, "conda": LOG}
     prefix = "/opt/my envs/ast"
     code, _, error, log = machine(
         "system_packages.sh", "python", commands=commands, CONDA_PREFIX=prefix, CONDA_DEFAULT_ENV="ast"

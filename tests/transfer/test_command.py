@@ -249,7 +249,7 @@ def test_what_is_odd_about_the_input_is_one_line_and_no_obstacle(folder, weights
     sound(folder / "opposite.wav", np.stack([left, -0.5 * left], axis=1))
     sound(folder / "against.wav", np.stack([left, -left], axis=1))
     for name, message in (
-        ("cut.wav", "it ends early: found 0.57 s of 1.00 s announced"),
+        ("cut.wav", "it is incomplete: found 0.57 s of 1.00 s announced"),
         ("against.wav", "its 2 channels cancel each other; only the louder, 1, is used"),
     ):
         arguments = ["transfer", name, "--to", "violin", "-o", "out.wav", "--weights", str(weights)]
