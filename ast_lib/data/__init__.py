@@ -1,19 +1,5 @@
 """Data: scores or recordings in; clips, splits and batches of audio out."""
 
-from ast_lib.data.dataset import (
-    Dataset,
-    RecordedDataset,
-    Task,
-    build_dataset,
-    build_splits,
-    stack_audio,
-)
+from ast_lib.data.dataset import Dataset, RecordedDataset, Task, build_dataset, build_splits, stack_audio
 
-__all__ = [
-    "Dataset",
-    "RecordedDataset",
-    "Task",
-    "build_dataset",
-    "build_splits",
-    "stack_audio",
-]
+__all__ = ["Dataset", "RecordedDataset", "Task", "build_dataset", "build_splits", "stack_audio"]

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ast_lib.config import Config
-from ast_lib.data.clips import BatchSampler
-from ast_lib.data.recordings import RecordingSampler
+from ast_lib.data.samplers import Sampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
@@ -101,7 +100,7 @@ class Batches:
     def __init__(
         self,
         config: Config,
-        sampler: BatchSampler | RecordingSampler,
+        sampler: Sampler,
         representation: Representation,
         latency: Tensor,
         part: Part,
@@ -140,7 +139,7 @@ class Batches:
             heard = record_in_room(heard, shape.sample_rate, training.room, random, part)
         if heard is not clips:
             changed = self.representation(heard)
-        slots = len(self.sampler.slots)
+        slots = len(self.sampler.groups)
         features = equalise(features, shape, training.timbre, random, slots, part)
         slot = torch.from_numpy(part.own(np.arange(training.batch) % slots)).to(labels.device)
         return Batch(features, labels, slot, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
