@@ -48,10 +48,7 @@ def split_by_piece(
         group = [piece for piece in pieces if piece.kind == kind]
         needed = held_out + len(instruments)
         if len(group) < needed:
-            raise AstError(
-                f"pieces: found {len(group)} of kind {kind}, accepted are {needed} or more: {held_out} held-out ones "
-                f"and one for each of {len(instruments)} instruments"
-            )
+            raise AstError(f"pieces: found {len(group)} of kind {kind}, accepted are {needed} or more")
         group = [group[i] for i in rng.permutation(len(group))]
         test_pieces += group[:first]
         validation_pieces += group[first:held_out]

@@ -69,15 +69,13 @@ class RecordedDataset:
     sampler: RecordingSampler
 
     def held_out(self, split: str) -> list[PairedClip]:
-        """Nothing: nobody has played these clips on another instrument.
+        """Nothing: nobody has played these clips on another instrument, only scores can be played again.
 
         Raises:
-            AstError: always; it names what does have paired truth.
+            AstError: always. For recordings with paired truth see :func:`ast_lib.data.bach_violin.aligned_pairs`.
         """
-        raise AstError(
-            f"data.manifest: found {self.config.data.manifest!r}, whose {split} clips have no truth on another "
-            "instrument; accepted for paired clips is '' (rendered scores), or ast_lib.data.bach_violin.aligned_pairs"
-        )
+        found = self.config.data.manifest
+        raise AstError(f"data.manifest: found {found!r}, accepted for {split} clips on all instruments is ''")
 
     def validation_tasks(self) -> list[Task]:
         """Reconstruction of ``data.validation_pieces`` stretches of each instrument: no measure of transfer.

@@ -69,11 +69,8 @@ def _check_together(clips: Sequence[Clip], path: pathlib.Path):
         if clip.id in ids:
             raise AstError(f"{path}, field id: found {clip.id!r} twice, accepted are different ones")
         ids.add(clip.id)
-        split = splits.setdefault((clip.dataset, clip.piece), clip.split)
-        if split != clip.split:
-            raise AstError(
-                f"{path}, field split: found {split!r} and {clip.split!r} for the piece {clip.piece!r}, accepted is one"
-            )
+        if splits.setdefault((clip.dataset, clip.piece), clip.split) != clip.split:
+            raise AstError(f"{path}, field split: found two for the piece {clip.piece!r}, accepted is one")
 
 
 def write_manifest(path: str | os.PathLike, clips: Sequence[Clip]) -> pathlib.Path:

@@ -17,7 +17,6 @@ import numpy as np
 import soxr
 
 from ast_lib import audio
-from ast_lib.audio import SAMPLE_RATE
 from ast_lib.audio.decoding import open_decoder
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.data.manifest import SPLITS, Clip, write_manifest
@@ -101,7 +100,9 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
     mixer.measure(samples)
     mixer.decide(allow_silence)
     # The resampler may round a sample up or down.
-    return librosa.util.fix_length(soxr.resample(mixer(samples), rate, SAMPLE_RATE), size=round(seconds * SAMPLE_RATE))
+    return librosa.util.fix_length(
+        soxr.resample(mixer(samples), rate, audio.SAMPLE_RATE), size=round(seconds * audio.SAMPLE_RATE)
+    )
 
 
 def load_clip(clip: Clip) -> np.ndarray:
@@ -139,11 +140,11 @@ def longest_silence(signal: np.ndarray, below: float = SILENT_FRAME_DB) -> float
     Audio whose RMS is below :data:`ast_lib.audio.sounds.SILENCE` is silent from end to end.
     """
     if _rms(signal) < audio.SILENCE:
-        return len(signal) / SAMPLE_RATE
+        return len(signal) / audio.SAMPLE_RATE
     sounding = librosa.effects.split(signal, top_db=below)
     # From the end of each sounding stretch to the start of the next, the clip's own start and end included.
     gaps = np.diff([0, *sounding.ravel(), len(signal)])[::2]
-    return float(gaps.max()) / SAMPLE_RATE
+    return float(gaps.max()) / audio.SAMPLE_RATE
 
 
 # --- clips
@@ -193,9 +194,7 @@ def cut(
         if recording.instrument in one_per_piece:
             pieces[recording.dataset, recording.piece, recording.instrument].append(recording.id)
     others = {name for names in map(sorted, pieces.values()) for name in names if name != names[len(names) // 2]}
-    for recording in recordings:
-        if recording.id in others:
-            continue
+    for recording in (recording for recording in recordings if recording.id not in others):
         count = 1 if recording.instrument in one_per_piece else most
         try:
             measured[recording.id] = _measured_clips(recording, seconds, count)
@@ -204,7 +203,7 @@ def cut(
     if errors and not skip_unreadable:
         raise AstError(
             f"recordings: {len(errors)} of {len(recordings)} are unreadable ({'; '.join(errors.values())}); "
-            "mend them, or leave them out with skip_unreadable=True"
+            "skip_unreadable=True leaves them out"
         )
     clips = [clip_and_silence for found in measured.values() for clip_and_silence in found]
     left_out = {
@@ -257,11 +256,10 @@ def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
             splits.update(dict.fromkeys(free[:lacking], split))
             free = free[lacking:]
         splits.update(dict.fromkeys(free, "train"))
-        empty = [split for split in SPLITS if split not in {splits[piece] for piece in pieces}]
+        empty = ", ".join(split for split in SPLITS if split not in {splits[piece] for piece in pieces})
         if empty:
             raise AstError(
-                f"instrument {instrument}: found {len(pieces)} pieces, which leave none for {' and '.join(empty)}; "
-                f"accepted is {len(SPLITS)} pieces or more, one for each split"
+                f"instrument {instrument}: found {len(pieces)} pieces, none for {empty}; accepted is 1 for each"
             )
     return [dataclasses.replace(clip, split=splits[clip.dataset, clip.piece]) for clip in clips]
 

@@ -72,9 +72,8 @@ def program_of(instrument: str | int) -> int:
     try:
         return pretty_midi.instrument_name_to_program(name)
     except ValueError as error:
-        raise AstError(
-            f"instrument: found {instrument!r}, accepted are piano, violin and the other General-MIDI names, 0 to 127"
-        ) from error
+        accepted = "piano, violin and the other General-MIDI names, 0 to 127"
+        raise AstError(f"instrument: found {instrument!r}, accepted are {accepted}") from error
 
 
 @functools.cache

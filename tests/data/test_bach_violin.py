@@ -96,8 +96,8 @@ def test_licence_filter(made):
     found = bach_violin.recordings(made, licences=["PD"])
     assert {r.licence for r in found.items} == {"PD"} and len(found.items) == 2
     assert found.left_out == {"licence": ["two_bwv1003.wav", "gone_bwv1004.opus"]}
-    with pytest.raises(AstError, match=r"licences: found \['CC0'\], accepted are \['-', 'CC BY-NC', 'PD'\]"):
-        bach_violin.recordings(made, licences=["PD", "CC0"])
+    # A licence that no file has accepts none.
+    assert not bach_violin.recordings(made, licences=["CC0"]).items
 
 
 def test_a_double_is_a_piece_with_its_movement():
@@ -112,7 +112,6 @@ def test_a_double_is_a_piece_with_its_movement():
         ("info.csv", "0:00:23,0:00:39", "0:23,0:00:39", "info.csv: .*found '0:23', accepted is a time h:mm:ss"),
         ("info.csv", "0:00:23,0:00:39", "0:00:23,0:00:99", "info.csv: .*found '0:00:99'"),
         ("info.csv", "BWV1003,3", "BWV1003,three", "info.csv: .*'three'"),
-        ("info.csv", "3,two_bwv1003.wav", "3,x.wav", "info.csv: found the source_filename 'x.wav', accepted are those"),
         ("info.csv", "source_filename", "source", "info.csv: not a table with .*not found: .'source_filename'"),
         ("audio.csv", "license", "licence", "audio.csv: not a table with .*not found: .'license'"),
         ("audio.csv", AUDIO, "", "audio.csv: not a table with the columns filename, license"),
