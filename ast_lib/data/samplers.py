@@ -1,9 +1,9 @@
 """Pieces and synths, or a manifest of recordings, come in; balanced training batches of audio go out.
 
-Chapter: ``notebooks/02_dataset.md``. Batches are unpaired. Batch number ``step`` depends on the seed and ``step``
-alone, so a resumed run hears the same clips. A voice is an instrument played on one soundfont, numbered soundfont by
-soundfont; an instrument of recordings is one voice, whoever plays it. The clips of a batch that share voice and timbre
-are a group.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. Batches are unpaired. Batch number ``step`` depends
+on the seed and ``step`` alone, so a resumed run hears the same clips. A voice is an instrument played on one soundfont,
+numbered soundfont by soundfont; an instrument of recordings is one voice, whoever plays it. The clips of a batch that
+share voice and timbre are a group.
 """
 
 from collections.abc import Sequence

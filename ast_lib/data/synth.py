@@ -45,7 +45,8 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
         folders, advice = [pathlib.Path(spec.origin).parent] if spec else [], f"run: pip install {package}"
     elif soundfont in SOUNDFONTS:
         file, package = SOUNDFONTS[soundfont]
-        folders, advice = SOUNDFONT_FOLDERS, f"install Debian's {package}"
+        folders = SOUNDFONT_FOLDERS
+        advice = f"looked in {', '.join(folders)}; install Debian's {package}"
     else:
         file, folders, advice = soundfont, ["."], f"accepted are a path, {', '.join([*PACKAGED, *SOUNDFONTS])}"
     for path in (pathlib.Path(folder, file) for folder in folders):
