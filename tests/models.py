@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.config import Config, override, preset
 from ast_lib.data import Dataset
-from ast_lib.data.clips import BatchSampler, split_by_piece
+from ast_lib.data.clips import split_by_piece
+from ast_lib.data.samplers import BatchSampler
 from ast_lib.data.scores import Notes, Piece
-from ast_lib.data.synth import SAMPLE_RATE, shared_synth
+from ast_lib.data.synth import shared_synth
 from ast_lib.networks.model import TransferModel
 from ast_lib.representation import Features
 

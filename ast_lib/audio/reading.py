@@ -1,8 +1,8 @@
 """Reading: an audio file of any rate, channel count and format in; mono blocks at one rate out.
 
-Chapter: ``notebooks/15_listening.md``. :mod:`ast_lib.audio.decoding` gives a file's frames; here :mod:`ast_lib.audio.mono` makes
-them one channel without its mean, at the wanted rate, block by block, so that memory does not grow with a file's
-length. :mod:`ast_lib.audio.writing` is the way back.
+Chapter: ``notebooks/15_listening.md``. :mod:`ast_lib.audio.decoding` gives a file's frames; here
+:mod:`ast_lib.audio.mono` makes them one channel without its mean, at the wanted rate, block by block, so that memory
+does not grow with a file's length. :mod:`ast_lib.audio.writing` is the way back.
 """
 
 import contextlib

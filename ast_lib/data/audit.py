@@ -1,19 +1,18 @@
-"""The audit of a dataset: whether sources of one instrument are alike in loudness and timbre.
+"""Clips of a manifest come in; a table goes out that compares the loudness and timbre of an instrument's sources.
 
 Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A class whose sources differ teaches
 the style encoder the source, not the instrument.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import librosa
 import numpy as np
 import pandas as pd
 
+from ast_lib.audio.mono import SAMPLE_RATE
 from ast_lib.data.manifest import Clip
 from ast_lib.data.recordings import load_clip
-from ast_lib.data.synth import SAMPLE_RATE
 from ast_lib.errors import AstError
 
 MFCCS = 13
@@ -45,12 +44,11 @@ def mfcc_audit(clips: Sequence[Clip], by: Sequence[str] = ("instrument", "datase
     Raises:
         AstError: for no clips or an unknown field.
     """
-    fields = [field.name for field in dataclasses.fields(Clip)]
-    if not clips or not by or not set(by) <= set(fields):
-        raise AstError(f"audit: found {len(clips)} clips by {tuple(by)}, accepted is 1 or more by {', '.join(fields)}")
-    names = [f"mfcc_{i}" for i in range(MFCCS)]
-    table = pd.DataFrame(mfcc_means(clips), columns=names).assign(rms_before=[clip.rms for clip in clips])
-    groups = table.groupby([pd.Series([getattr(clip, name) for clip in clips], name=name) for name in by])
-    means = groups.mean()[["rms_before", *names]]
-    means.insert(0, "clips", groups.size())
-    return means.assign(mfcc_0_std=groups["mfcc_0"].std(ddof=0))
+    table, names = pd.DataFrame(clips), [f"mfcc_{i}" for i in range(MFCCS)]
+    if table.empty or not by or not set(by) <= set(table):
+        raise AstError(f"audit: found {len(clips)} clips by {tuple(by)}, accepted is 1 or more by {', '.join(table)}")
+    table[names] = mfcc_means(clips)
+    sources = table.rename(columns={"rms": "rms_before"}).groupby(list(by))
+    means = sources[["rms_before", *names]].mean()
+    means.insert(0, "clips", sources.size())
+    return means.assign(mfcc_0_std=sources["mfcc_0"].std(ddof=0))

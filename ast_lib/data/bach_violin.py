@@ -1,4 +1,4 @@
-"""The Bach Violin Dataset: its recordings by movement, and a paired test on real recordings from its alignments.
+"""The folder of the Bach Violin Dataset comes in; its recordings, and a paired test on real audio, go out.
 
 Chapter: ``notebooks/16_your_own.md``. Dong et al., *Deep Performer*, ICASSP 2022; Zenodo record 6050245. Sonatas and
 partitas for solo violin (BWV 1001-1006): ``audio.csv`` lists 42 recordings, ``info.csv`` the 105 movements in them,
@@ -9,127 +9,76 @@ start of the file: their last note ends where the movement does, and only so do 
 import os
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
 
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.data.clips import PREROLL, PairedClip, clip_notes, render_clip
-from ast_lib.data.recordings import (
-    MAX_SILENCE,
-    Recording,
-    Selection,
-    longest_silence,
-    read_segment,
-    segment_starts,
-)
+from ast_lib.data.recordings import MAX_SILENCE, Recording, Selection, longest_silence, read_segment, segment_starts
 from ast_lib.data.scores import Notes
 from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 
 DATASET = "bach-violin"
-GROUPS = ("movement", "work")
 SHORTEST = 0.05  # seconds: what an aligned note lasts at least
 
 
-def _table(path: pathlib.Path, columns: Collection[str]) -> pd.DataFrame:
-    """A CSV file as text; an error message names the file and the columns that it lacks."""
-    if not path.is_file():
-        raise AstError(f"{path}: no such file, accepted is the table of the Bach Violin Dataset")
+def _table(path: pathlib.Path, **columns: Callable[[str], object]) -> pd.DataFrame:
+    """Columns of a CSV file, each with what makes values of its texts."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise AstError(f"{path}: not a CSV table ({error})") from error
-    lacking = [name for name in columns if name not in table]
-    if lacking:
-        raise AstError(f"{path}: found no column {', '.join(lacking)}; accepted is a table with {', '.join(columns)}")
-    return table
+        return pd.read_csv(path, usecols=list(columns), converters=columns, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise AstError(f"{path}: not a table with the columns {', '.join(columns)} ({error})") from error
 
 
-def _numbers(path: pathlib.Path, columns: Collection[str]) -> dict[str, np.ndarray]:
-    """Columns of a CSV file as float64 ``(rows,)``."""
-    table = _table(path, columns)
-    numbers = {name: pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in columns}
-    for name, values in numbers.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            row = int(bad[0])
-            raise AstError(f"{path}, row {row + 1}, field {name}: found {table[name][row]!r}, accepted is a number")
-    return numbers
-
-
-def _seconds(text: str, place: str) -> float:
+def _seconds(text: str) -> float:
     """Seconds of a time ``h:mm:ss``."""
-    match = re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text)
-    if match is None:
-        raise AstError(f"{place}: found {text!r}, accepted is a time h:mm:ss")
-    hours, minutes, seconds = map(int, match.groups())
+    if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
+        raise ValueError(f"found {text!r}, accepted is a time h:mm:ss")
+    hours, minutes, seconds = map(int, text.split(":"))
     return 3600.0 * hours + 60.0 * minutes + seconds
 
 
-def piece_of(work: str, movement: int, group: str = "movement") -> str:
-    """What may not be in two splits, whoever plays it: ``BWV1002 mov5``, or ``BWV1002`` for the group ``work``.
+def piece_of(work: str, movement: int) -> str:
+    """What may not be in two splits, whoever plays it: ``BWV1002 mov5``.
 
     A *Double* of BWV 1002 is a variation on the movement before it, bar by bar: the two are one piece.
     """
-    if group == "work":
-        return work
     return f"{work} mov{movement - (work == 'BWV1002' and movement % 2 == 0)}"
 
 
-def recordings(
-    root: str | os.PathLike, licences: Collection[str] | None = None, group: str = "movement"
-) -> Selection[Recording]:
+def recordings(root: str | os.PathLike, licences: Collection[str] | None = None) -> Selection:
     """The movements whose audio is there.
 
     Args:
         root: the folder with ``audio.csv``, ``info.csv`` and ``audio/<collection>/``.
         licences: those accepted, of ``PD``, ``CC BY``, ``CC BY-NC``, ``CC BY-NC-ND`` and ``-`` (none stated); None
             accepts all.
-        group: ``movement`` or ``work``, see :func:`piece_of`.
 
     Returns:
         a :class:`Recording` per movement; left out are files, each once, for their ``licence`` or as ``missing``.
 
     Raises:
-        AstError: for a missing or malformed table, an unknown licence or an unknown group.
+        AstError: for a missing or malformed table.
     """
     root = pathlib.Path(root)
-    if group not in GROUPS:
-        raise AstError(f"group: found {group!r}, accepted are {', '.join(GROUPS)}")
-    files = _table(root / "audio.csv", ("filename", "collection", "license"))
+    files = _table(root / "audio.csv", filename=str, license=str)
     licence_of = dict(zip(files["filename"], files["license"], strict=True))
-    unknown = sorted(set(licences or ()) - set(licence_of.values()))
-    if unknown:
-        raise AstError(
-            f"licences: found {', '.join(unknown)}, accepted are {', '.join(sorted(set(licence_of.values())))}"
-        )
+    columns = {"filename": str, "collection": str, "work": str, "mov": int, "source_filename": str}
     found, left_out = [], {"licence": [], "missing": []}
-    table = _table(
-        root / "info.csv",
-        ("filename", "collection", "work", "mov", "source_filename", "start", "end"),
-    )
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        place, source = f"{root / 'info.csv'}, row {number}", row["source_filename"]
-        if source not in licence_of:
-            raise AstError(f"{place}, field source_filename: found {source!r}, which is not in audio.csv")
-        if not row["mov"].isdecimal():
-            raise AstError(f"{place}, field mov: found {row['mov']!r}, accepted is a number")
-        start, end = (_seconds(row[name], f"{place}, field {name}") for name in ("start", "end"))
-        if end <= start:
-            raise AstError(f"{place}, field end: found {row['end']!r}, accepted is a time after {row['start']}")
-        path = root / "audio" / row["collection"] / source
-        if licences is not None and licence_of[source] not in licences:
-            left_out["licence"].append(source)
+    for row in _table(root / "info.csv", **columns, start=_seconds, end=_seconds).itertuples():
+        path = root / "audio" / row.collection / row.source_filename
+        licence = licence_of.get(path.name, "-")
+        if licences is not None and licence not in licences:
+            left_out["licence"].append(path.name)
         elif not path.is_file():
-            left_out["missing"].append(source)
+            left_out["missing"].append(path.name)
         else:
-            piece = piece_of(row["work"], int(row["mov"]), group)
-            name = f"{DATASET}/{row['filename']}"
-            found.append(Recording(name, DATASET, piece, "violin", path, licence_of[source], start, end))
-    # A file that several movements are in is named once.
-    return Selection(found, {reason: list(dict.fromkeys(names)) for reason, names in left_out.items() if names})
+            name, piece = f"{DATASET}/{row.filename}", piece_of(row.work, row.mov)
+            found.append(Recording(name, DATASET, piece, "violin", path, licence, row.start, row.end))
+    return Selection(found, left_out)
 
 
 def aligned_notes(root: str | os.PathLike, collection: str, name: str) -> Notes:
@@ -146,19 +95,14 @@ def aligned_notes(root: str | os.PathLike, collection: str, name: str) -> Notes:
     Raises:
         AstError: for a missing or malformed table, or tables of different length.
     """
-    score = pathlib.Path(root) / "notes" / collection / f"{name}.csv"
-    alignment = pathlib.Path(root) / "alignments" / collection / f"{name}.csv"
-    notes, times = _numbers(score, ("onset", "offset", "pitch", "velocity")), _numbers(alignment, ("start", "end"))
-    if len(notes["pitch"]) != len(times["start"]):
-        raise AstError(
-            f"{alignment}: found {len(times['start'])} rows, accepted are the {len(notes['pitch'])} of {score}"
-        )
-    order = np.lexsort((notes["pitch"], times["start"]))
-    start, end = times["start"][order], times["end"][order]
-    if len(start) and start[0] < 0:
-        raise AstError(f"{alignment}, field start: found {start[0]:g}, accepted is 0 or more")
-    pitch, velocity = (notes[field][order].astype(np.int64) for field in ("pitch", "velocity"))
-    return Notes(start, np.maximum(end - start, SHORTEST), pitch, velocity)
+    file = pathlib.Path(collection, f"{name}.csv")
+    notes = _table(pathlib.Path(root, "notes", file), pitch=int, velocity=int)
+    times = _table(pathlib.Path(root, "alignments", file), start=float, end=float)
+    if len(notes) != len(times):
+        raise AstError(f"{file}: found {len(times)} rows of alignments, accepted are as many as of notes, {len(notes)}")
+    notes = notes.join(times).sort_values(["start", "pitch"], kind="stable")
+    duration = np.maximum(notes["end"] - notes["start"], SHORTEST)
+    return Notes(*(column.to_numpy() for column in (notes["start"], duration, notes["pitch"], notes["velocity"])))
 
 
 def aligned_pairs(
@@ -182,8 +126,7 @@ def aligned_pairs(
         instrument: of the truth, not ``violin``.
         licences: as for :func:`recordings`.
         most: clips of a movement, 1 to 3 (:func:`ast_lib.data.recordings.segment_starts`); those with long silence are
-        not
-            among them.
+            not among them.
 
     Returns:
         clips with ``audio["violin"]`` and ``audio[instrument]``, both ``(samples,)`` at RMS 0.07; ``notes`` are in
@@ -195,16 +138,15 @@ def aligned_pairs(
     root = pathlib.Path(root)
     if instrument == "violin":
         raise AstError("instrument: found 'violin', accepted is another than the one recorded")
-    table = _table(root / "info.csv", ("filename", "collection", "baroque_tuning"))
-    info = {row["filename"]: row for row in table.to_dict("records")}
+    table = _table(root / "info.csv", filename=str, collection=str, baroque_tuning=str)
+    info = {row.filename: row for row in table.itertuples()}
     clips = []
     for recording in recordings(root, licences).items:
         name = recording.id.removeprefix(f"{DATASET}/")
         row = info[name]
-        if not (root / "alignments" / row["collection"] / f"{name}.csv").is_file():
+        if not (root / "alignments" / row.collection / f"{name}.csv").is_file():
             continue
-        notes = aligned_notes(root, row["collection"], name)
-        lowered = int(row["baroque_tuning"] == "1")
+        notes, lowered = aligned_notes(root, row.collection, name), int(row.baroque_tuning == "1")
         for number, start in enumerate(segment_starts(recording.end - recording.start, seconds, most), start=1):
             real = read_segment(recording.path, recording.start + start, seconds, allow_silence=True)
             heard = _window(notes, start, seconds, lowered)

@@ -1,4 +1,4 @@
-"""From a configuration to the data of a run: scores that are played, or the recordings of a manifest.
+"""Dataset: a configuration in; the data of a run, scores that are played or the recordings of a manifest, out.
 
 Chapters: ``notebooks/02_dataset.md``, and ``notebooks/16_your_own.md`` for recordings.
 """
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ast_lib.config import Config
-from ast_lib.data.clips import SLOW, BatchSampler, PairedClip, Splits, paired_clips, split_by_piece
+from ast_lib.data.clips import SLOW, PairedClip, Splits, paired_clips, split_by_piece
 from ast_lib.data.manifest import Clip, read_manifest
 from ast_lib.data.onsets import voice_latency
-from ast_lib.data.recordings import RecordingSampler, check_files
+from ast_lib.data.recordings import check_files
+from ast_lib.data.samplers import BatchSampler, RecordingSampler
 from ast_lib.data.scores import load_pieces
 from ast_lib.data.synth import Synth, program_of, shared_synth
 from ast_lib.errors import AstError
@@ -68,15 +69,13 @@ class RecordedDataset:
     sampler: RecordingSampler
 
     def held_out(self, split: str) -> list[PairedClip]:
-        """Nothing: nobody has played these clips on another instrument.
+        """Nothing: nobody has played these clips on another instrument, only scores can be played again.
 
         Raises:
-            AstError: always; it names what does have paired truth.
+            AstError: always. For recordings with paired truth see :func:`ast_lib.data.bach_violin.aligned_pairs`.
         """
-        raise AstError(
-            f"data.manifest: found {self.config.data.manifest!r}, whose {split} clips have no truth on another "
-            "instrument; accepted for paired clips is '' (rendered scores), or ast_lib.data.bach_violin.aligned_pairs"
-        )
+        found = self.config.data.manifest
+        raise AstError(f"data.manifest: found {found!r}, accepted for {split} clips on all instruments is ''")
 
     def validation_tasks(self) -> list[Task]:
         """Reconstruction of ``data.validation_pieces`` stretches of each instrument: no measure of transfer.
@@ -84,12 +83,10 @@ class RecordedDataset:
         Raises:
             AstError: when an instrument has no clip in the split.
         """
-        data, training, instruments = self.config.data, self.config.training, self.config.instruments
-        batch = len(instruments) * data.validation_pieces
-        audio, labels = RecordingSampler(
-            self.clips, instruments, training.seconds, batch, data.seed, split="validation"
-        )(0)
-        sounds = [torch.from_numpy(audio[labels == label]) for label in range(len(instruments))]
+        instruments, count = self.config.instruments, self.config.data.validation_pieces
+        common = self.config.training.seconds, len(instruments) * count, self.config.data.seed
+        audio = torch.from_numpy(RecordingSampler(self.clips, instruments, *common, split="validation")(0)[0])
+        sounds = [audio[label :: len(instruments)] for label in range(len(instruments))]
         return [Task(f"{i}_reconstruction", i, sound, sound) for i, sound in zip(instruments, sounds, strict=True)]
 
 
@@ -111,32 +108,18 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
         AstError: from :mod:`ast_lib.data.scores`, :mod:`ast_lib.data.clips` and :mod:`ast_lib.data.synth`, or
             :mod:`ast_lib.data.manifest` and :mod:`ast_lib.data.recordings`; for one instrument under two names.
     """
-    data, training = config.data, config.training
+    data, training, instruments = config.data, config.training, config.instruments
+    common = training.seconds, training.batch, training.seed
     if data.manifest:
-        for name in ("another_voice", "tuning", "slow"):
-            if getattr(training, name):
-                raise AstError(
-                    f"training.{name}: found {getattr(training, name)}, accepted with data.manifest is 0; nobody can "
-                    "play a recording again"
-                )
-        clips = [clip for clip in read_manifest(data.manifest) if clip.instrument in config.instruments]
+        clips = [clip for clip in read_manifest(data.manifest) if clip.instrument in instruments]
         check_files(clips)
-        return RecordedDataset(
-            config, clips, RecordingSampler(clips, config.instruments, training.seconds, training.batch, training.seed)
-        )
-    if len({program_of(instrument) for instrument in config.instruments}) < len(config.instruments):
-        raise AstError(f"instruments: found {config.instruments}, accepted are different General-MIDI programs")
-    splits = build_splits(config, cache)
-    synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    options = (
-        training.seconds,
-        training.batch,
-        training.seed,
-        synths,
-        config.soundfont_shares,
-        SLOW if training.domain_randomisation else 0.0,
-    )
-    return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
+        return RecordedDataset(config, clips, RecordingSampler(clips, instruments, *common))
+    if len({program_of(instrument) for instrument in instruments}) < len(instruments):
+        raise AstError(f"instruments: found {instruments}, accepted are different General-MIDI programs")
+    splits, synths = build_splits(config, cache), [shared_synth(soundfont) for soundfont in config.soundfonts]
+    slow = SLOW if training.domain_randomisation else 0.0
+    sampler = BatchSampler(splits.train, *common, synths, config.soundfont_shares, slow)
+    return Dataset(config, splits, synths, sampler)
 
 
 def stack_audio(clips: list[PairedClip], instrument: str) -> Tensor:

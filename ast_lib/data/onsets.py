@@ -1,4 +1,4 @@
-"""Onset latency: how long after its time in the score a note of each voice is heard.
+"""A synth comes in; the onset latency of a voice goes out: how long after its time in the score a note is heard.
 
 Chapter: ``notebooks/10_decoder.md``. A bow needs tens of milliseconds to speak, a hammer none. The latencies are
 measured on single notes and stored with the weights; :mod:`ast_lib.transfer.latency` uses them.
@@ -36,17 +36,9 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float 
 
 def voice_latency(synth: Synth, instrument: str, below: float = BELOW) -> float:
     """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
-    one = np.ones(1)
-    return float(
-        np.median(
-            [
-                onset_delay(
-                    synth.render(Notes(BEFORE * one, one, pitch * one, 80 * one), instrument, BEFORE + 1),
-                    synth.sample_rate,
-                    round(BEFORE * synth.sample_rate / BLOCK) * BLOCK / synth.sample_rate,  # where the synth begins it
-                    below,
-                )
-                for pitch in PITCHES
-            ]
-        )
-    )
+    start = round(BEFORE * synth.sample_rate / BLOCK) * BLOCK / synth.sample_rate  # where the synth begins the note
+    delays = []
+    for pitch in PITCHES:
+        note = Notes(np.array([BEFORE]), np.array([1.0]), np.array([pitch]), np.array([80]))
+        delays.append(onset_delay(synth.render(note, instrument, BEFORE + 1), synth.sample_rate, start, below))
+    return float(np.median(delays))

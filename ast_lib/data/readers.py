@@ -1,11 +1,13 @@
-"""Datasets as lists of recordings: ViolinEtudes, PianoMotion10M, and any folder with a folder per instrument.
+"""The folder of a dataset comes in; the list of its recordings goes out.
 
-Chapter: ``notebooks/16_your_own.md``. The audio is the user's own copy: none of these may be downloaded by a script.
+Chapter: ``notebooks/16_your_own.md``. Listed are ViolinEtudes, PianoMotion10M, and any folder with a folder per
+instrument. The audio is the user's own copy: none of these may be downloaded by a script.
 :mod:`ast_lib.data.bach_violin` reads the Bach Violin Dataset.
 """
 
 import os
 import pathlib
+import re
 
 from ast_lib.data.recordings import Recording, Selection
 from ast_lib.errors import AstError
@@ -14,6 +16,7 @@ EXTENSIONS = (
     *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".oga", ".mp2", ".au", ".caf", ".w64"),
     *(".m4a", ".aac", ".wma", ".webm", ".mp4"),
 )
+ETUDES, MOTION = "violin-etudes", "piano-motion"
 NO_AUDIO = "without an audio file's extension"
 # PianoMotion10M's official lists, and the splits that they are.
 LISTS = {"train": "train", "valid": "validation", "test": "test"}
@@ -21,26 +24,17 @@ LISTS = {"train": "train", "valid": "validation", "test": "test"}
 
 def audio_files(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """Audio files of a folder and of the folders in it, and the other files, sorted; hidden ones are in neither."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder).parts))
-    audio = [path for path in found if path.suffix.lower() in EXTENSIONS]
-    return audio, [path for path in found if path.suffix.lower() not in EXTENSIONS]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
+    is_audio = [path.suffix.lower() in EXTENSIONS for path in files]
+    return tuple([path for path, found in zip(files, is_audio, strict=True) if found == kind] for kind in (True, False))
 
 
-def _hidden(parts: tuple[str, ...]) -> bool:
-    # Macs add a folder of such a name to their archives.
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+def _hidden(path: pathlib.Path) -> bool:
+    # Macs add a folder of the second name to their archives.
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
-def _folder(root: str | os.PathLike, what: str) -> pathlib.Path:
-    root = pathlib.Path(root)
-    if not root.is_dir():
-        raise AstError(f"{root}: no such folder, accepted is {what}")
-    return root
-
-
-def instrument_folders(
-    root: str | os.PathLike, dataset: str = "folders", licence: str = "not stated"
-) -> Selection[Recording]:
+def instrument_folders(root: str | os.PathLike, dataset: str = "folders", licence: str = "not stated") -> Selection:
     """Recordings in ``root/<instrument>/`` and the folders in it, with one of :data:`EXTENSIONS`; a file is a piece.
 
     Files of the same place in their instrument's folder and the same name (without extension) are one piece, also in
@@ -56,28 +50,22 @@ def instrument_folders(
     Raises:
         AstError: when there is no folder of an instrument, or one holds no audio.
     """
-    root = _folder(root, "a folder with a folder of audio files for each instrument")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not _hidden((path.name,)))
+    root, recordings, others = pathlib.Path(root), [], []
+    folders = [path for path in sorted(root.glob("*/")) if not _hidden(path.relative_to(root))]
     if not folders:
         raise AstError(f"{root}: found no folder in it, accepted is one for each instrument")
-    recordings, others = [], []
     for folder in folders:
         files, more = audio_files(folder)
-        others += more
+        others += [path.relative_to(root).as_posix() for path in more]
         if not files:
             raise AstError(f"{folder}: found no audio file, accepted are {', '.join(EXTENSIONS)}")
         for path in files:
-            place = path.relative_to(folder)
-            name, piece = f"{dataset}/{folder.name}/{place.as_posix()}", place.with_suffix("").as_posix()
-            recordings.append(Recording(name, dataset, piece, folder.name, path, licence))
-    return Selection(recordings, _left_out(root, others))
+            name, piece = path.relative_to(root).as_posix(), path.relative_to(folder).with_suffix("").as_posix()
+            recordings.append(Recording(f"{dataset}/{name}", dataset, piece, folder.name, path, licence))
+    return Selection(recordings, {NO_AUDIO: others})
 
 
-def _left_out(root: pathlib.Path, others: list[pathlib.Path]) -> dict[str, list[str]]:
-    return {NO_AUDIO: [path.relative_to(root).as_posix() for path in others]} if others else {}
-
-
-def violin_etudes(root: str | os.PathLike, licence: str = "not stated") -> Selection[Recording]:
+def violin_etudes(root: str | os.PathLike, licence: str = "not stated") -> Selection:
     """ViolinEtudes (Tamer et al. 2022, DOI 10.5281/zenodo.6564408): a piece is an etude, that is a book and a number.
 
     Args:
@@ -91,24 +79,21 @@ def violin_etudes(root: str | os.PathLike, licence: str = "not stated") -> Selec
     Raises:
         AstError: when there is no audio, or a file that is in no book's folder.
     """
-    root = _folder(root, "the folder of ViolinEtudes")
     # The folders beside it, resynthesised and synchronised, hold the same performances again.
-    base = root / "original" if (root / "original").is_dir() else root
+    base = original if (original := pathlib.Path(root, "original")).is_dir() else pathlib.Path(root)
     recordings, (files, others) = [], audio_files(base)
     for path in files:
-        parts = path.relative_to(base).with_suffix("").parts
-        if len(parts) not in (2, 3):
-            raise AstError(f"{path}: found {len(parts) - 1} folders above it, accepted is <book>/<number>/<file>")
-        name = path.relative_to(base).as_posix()
-        recordings.append(
-            Recording(f"violin-etudes/{name}", "violin-etudes", "/".join(parts[:2]), "violin", path, licence)
-        )
-    if not recordings:
+        name = path.relative_to(base)
+        if len(name.parts) not in (2, 3):
+            raise AstError(f"{path}: found {len(name.parts) - 1} folders above it, accepted is <book>/<number>/<file>")
+        piece = "/".join(name.with_suffix("").parts[:2])
+        recordings.append(Recording(f"{ETUDES}/{name.as_posix()}", ETUDES, piece, "violin", path, licence))
+    if not files:
         raise AstError(f"{base}: found no audio file, accepted are {', '.join(EXTENSIONS)} in <book>/<number>/")
-    return Selection(recordings, _left_out(base, others))
+    return Selection(recordings, {NO_AUDIO: [path.relative_to(base).as_posix() for path in others]})
 
 
-def piano_motion(root: str | os.PathLike, licence: str = "not stated") -> Selection[Recording]:
+def piano_motion(root: str | os.PathLike, licence: str = "not stated") -> Selection:
     """PianoMotion10M (Gan et al. 2024, Zenodo 13297386): a piece is a video, and the splits are the official ones.
 
     Args:
@@ -122,34 +107,24 @@ def piano_motion(root: str | os.PathLike, licence: str = "not stated") -> Select
     Raises:
         AstError: when a list is missing, a line has another form, or a video is in a list twice.
     """
-    root = _folder(root, "the folder of PianoMotion10M")
-    recordings, missing, seen = [], [], {}
+    recordings, missing, seen = [], [], set()
     for name, split in LISTS.items():
-        path = root / f"{name}.txt"
-        if not path.is_file():
-            raise AstError(f"{path}: no such file, accepted is the official list of videos")
+        path = pathlib.Path(root, f"{name}.txt")
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise AstError(f"{path}: not UTF-8 text from byte {error.start} on; accepted is a list in UTF-8") from error
-        for number, line in enumerate(text.splitlines(), start=1):
-            words = line.split()
-            if not words:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise AstError(f"{path}: found no text ({error}), accepted is the official list of videos") from error
+        for number, line in enumerate(lines, start=1):
+            video = "/".join(line.split())
+            if not video:
                 continue
             # The names become folders: what could lead out of the dataset is no name.
-            if len(words) != 2 or any("/" in word or "\\" in word or word in (".", "..") for word in words):
-                raise AstError(f"{path}, line {number}: found {line!r}, accepted is an uploader and a video")
-            video = "/".join(words)
-            if video in seen:
-                raise AstError(f"{path}, line {number}: found {video} again, it is in {seen[video]}")
-            seen[video] = f"{path.name}, line {number}"
-            files, _ = audio_files(root / "audio" / video)
-            if not files:
-                missing.append(video)
-            recordings += [
-                Recording(
-                    f"piano-motion/{video}/{file.name}", "piano-motion", video, "piano", file, licence, split=split
-                )
-                for file in files
-            ]
-    return Selection(recordings, {"missing": missing} if missing else {})
+            if not re.fullmatch(r"[\w-]+/[\w-]+", video) or video in seen:
+                raise AstError(f"{path}, line {number}: found {line!r}, accepted is an uploader and a new video")
+            seen.add(video)
+            files, _ = audio_files(pathlib.Path(root, "audio", video))
+            missing += [] if files else [video]
+            for file in files:
+                name = f"{MOTION}/{video}/{file.name}"
+                recordings.append(Recording(name, MOTION, video, "piano", file, licence, split=split))
+    return Selection(recordings, {"missing": missing})

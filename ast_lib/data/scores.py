@@ -1,4 +1,4 @@
-"""Scores to notes: public-domain music from the music21 corpus as arrays of notes.
+"""Scores of the music21 corpus, all in the public domain, come in; pieces as arrays of notes go out.
 
 Chapter: ``notebooks/02_dataset.md``. Two kinds of piece are used, fiddle tunes (Ryan's Mammoth Collection, monophonic)
 and Bach chorales (polyphonic). Times in a :class:`Piece` are in quarter notes; :mod:`ast_lib.data.clips` turns them
@@ -17,6 +17,7 @@ import numpy as np
 from ast_lib.errors import AstError
 
 KINDS = ("fiddle", "chorale")
+KEYS = range(21, 109)  # MIDI notes of a piano
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Notes:
     velocity: np.ndarray
 
     def __post_init__(self):
-        lengths = {name: len(getattr(self, name)) for name in ("onset", "duration", "pitch", "velocity")}
+        lengths = {name: len(values) for name, values in vars(self).items()}
         if len(set(lengths.values())) > 1:
             raise AstError(f"Notes: the arrays differ in length: {lengths}")
-        if len(self.onset) and (np.min(self.duration) <= 0 or np.min(self.pitch) < 0 or np.max(self.pitch) > 127):
+        if len(self.onset) and (not np.min(self.duration) > 0 or np.min(self.pitch) < 0 or np.max(self.pitch) > 127):
             raise AstError("Notes: durations must be above 0 and pitches within 0..127")
 
     def __len__(self):
@@ -86,12 +87,6 @@ def notes_from_stream(stream) -> Notes:
     return Notes(table[:, 0], table[:, 1], table[:, 2].astype(np.int64), np.full(len(table), 80))
 
 
-def _parse(path: str) -> Notes:
-    from music21 import converter
-
-    return notes_from_stream(converter.parse(path, forceSource=True))
-
-
 def corpus_paths(kind: str) -> list[pathlib.Path]:
     """The corpus files of one kind, sorted by name.
 
@@ -105,6 +100,12 @@ def corpus_paths(kind: str) -> list[pathlib.Path]:
     if kind == "chorale":
         return sorted(path for path in corpus.getComposer("bach") if path.stem.startswith("bwv"))
     raise AstError(f"kind: found {kind!r}, accepted are {', '.join(KINDS)}")
+
+
+def _parse(path: str) -> Notes:
+    from music21 import converter
+
+    return notes_from_stream(converter.parse(path, forceSource=True))
 
 
 def load_pieces(per_kind: int, cache: str | os.PathLike) -> list[Piece]:
@@ -132,28 +133,20 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
     for kind in KINDS:
         paths = corpus_paths(kind)
         # An even spread, then the rest in order, so that asking for more never changes the meaning of "the first".
-        order = np.argsort((np.arange(len(paths)) * 0.6180339887498949) % 1.0)
-        first = [str(paths[index]) for index in order[:per_kind]]
-        new = [path for path in first if not parse.check_call_in_cache(path)]
+        paths = [str(paths[i]) for i in np.argsort((np.arange(len(paths)) * 0.6180339887498949) % 1.0)]
+        new = [path for path in paths[:per_kind] if not parse.check_call_in_cache(path)]
         if len(new) > 50:  # fewer are parsed sooner than another process starts
-            # In an order of its own: whoever needs the scores at the same time parses others, and finds these.
+            # In an order of its own: another run that needs the scores at the same time parses others, and finds these.
             random.shuffle(new)
             joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
-        melodies, found = set(), 0
-        for index in order:
-            piece = Piece(f"{kind}/{paths[index].stem}", kind, parse(str(paths[index])))
-            usable = (
-                len(piece.notes) >= 16
-                and piece.notes.end >= 16
-                and piece.notes.monophonic == (kind == "fiddle")
-                and piece.notes.pitch.min() >= 21
-                and piece.notes.pitch.max() <= 108
-                and piece.melody not in melodies
-            )
-            if usable:
+        melodies = set()
+        for path in paths:
+            notes = parse(path)
+            piece = Piece(f"{kind}/{pathlib.Path(path).stem}", kind, notes)
+            usable = len(notes) >= 16 and notes.end >= 16 and notes.monophonic == (kind == "fiddle")
+            if usable and set(notes.pitch) <= set(KEYS) and piece.melody not in melodies:
                 pieces.append(piece)
                 melodies.add(piece.melody)
-                found += 1
-            if found == per_kind:
+            if len(melodies) == per_kind:
                 break
     return pieces

@@ -1,4 +1,4 @@
-"""Notes to sound with FluidSynth and a General-MIDI soundfont, reverb and chorus off.
+"""Notes come in, audio goes out: FluidSynth plays a General-MIDI soundfont, reverb and chorus off.
 
 Chapter: ``notebooks/02_dataset.md``. The default soundfont is TimGM6mb, which ships inside the ``pretty_midi`` wheel,
 so nothing is downloaded. Rendering three seconds takes about three milliseconds. Every
@@ -12,12 +12,12 @@ import importlib.util
 import io
 import os
 import pathlib
-import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
-from ast_lib.audio.reading import SAMPLE_RATE
+from ast_lib.audio.mono import SAMPLE_RATE
 from ast_lib.data.scores import Notes
 from ast_lib.errors import AstError
 
@@ -30,9 +30,6 @@ SOUNDFONTS = {
     "FluidR3_GM": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
     "MuseScore_General": ("MuseScore_General.sf3", "musescore-general-soundfont"),
 }
-WANTED = (
-    "wanted is that of pyfluidsynth: run 'pip uninstall fluidsynth', then 'pip install --force-reinstall pyfluidsynth'"
-)
 SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
 
 
@@ -42,24 +39,20 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
     Raises:
         AstError: when there is no such file.
     """
-    name = str(soundfont)
-    if name in PACKAGED:
-        package, inside = PACKAGED[name]
+    if soundfont in PACKAGED:
+        package, file = PACKAGED[soundfont]
         spec = importlib.util.find_spec(package)  # finds a package without importing it
-        path = pathlib.Path(spec.origin).parent / inside if spec else None
-        if path is None or not path.is_file():
-            raise AstError(f"soundfont: {name}.sf2 was not found in the {package} package; run: pip install {package}")
-        return path
-    if name in SOUNDFONTS:
-        file, package = SOUNDFONTS[name]
-        for folder in SOUNDFONT_FOLDERS:
-            if (pathlib.Path(folder) / file).is_file():
-                return pathlib.Path(folder) / file
-        raise AstError(f"soundfont: {file} is in none of {', '.join(SOUNDFONT_FOLDERS)}; install Debian's {package}")
-    if not pathlib.Path(soundfont).is_file():
-        accepted = ", ".join([*PACKAGED, *SOUNDFONTS])
-        raise AstError(f"soundfont: no file at {soundfont}; accepted are a path, {accepted}")
-    return pathlib.Path(soundfont)
+        folders, advice = [pathlib.Path(spec.origin).parent] if spec else [], f"run: pip install {package}"
+    elif soundfont in SOUNDFONTS:
+        file, package = SOUNDFONTS[soundfont]
+        folders = SOUNDFONT_FOLDERS
+        advice = f"looked in {', '.join(folders)}; install Debian's {package}"
+    else:
+        file, folders, advice = soundfont, ["."], f"accepted are a path, {', '.join([*PACKAGED, *SOUNDFONTS])}"
+    for path in (pathlib.Path(folder, file) for folder in folders):
+        if path.is_file():
+            return path
+    raise AstError(f"soundfont: found no file {file}; {advice}")
 
 
 @functools.cache
@@ -74,42 +67,31 @@ def program_of(instrument: str | int) -> int:
         return 0  # General MIDI calls it "Acoustic Grand Piano"
     if name.isdecimal() and int(name) <= 127:
         return int(name)
-    with _importing_fluidsynth():
-        import pretty_midi
+    _fluidsynth()
+    import pretty_midi  # imports pyfluidsynth
+
     try:
         return pretty_midi.instrument_name_to_program(name)
     except ValueError as error:
-        raise AstError(
-            f"instrument: found {instrument!r}, accepted are piano, violin and the other General-MIDI names (flute, "
-            "church_organ, ...), or a General-MIDI program 0 to 127"
-        ) from error
+        accepted = "piano, violin and the other General-MIDI names, 0 to 127"
+        raise AstError(f"instrument: found {instrument!r}, accepted are {accepted}") from error
 
 
-@contextlib.contextmanager
-def _importing_fluidsynth():
-    # pretty_midi imports pyfluidsynth, which, the first time, prints where its library is when the variable CI is set.
-    loaded = "fluidsynth" in sys.modules
+@functools.cache
+def _fluidsynth() -> tuple[type, Callable]:
+    """What is used of pyfluidsynth."""
     try:
-        with contextlib.nullcontext() if loaded else contextlib.redirect_stdout(io.StringIO()):
-            yield
-    except ImportError as error:
-        raise AstError(
-            "FluidSynth: the system library was not found; install it with "
-            "'apt-get install libfluidsynth3' (Debian, Ubuntu), 'brew install fluidsynth' (macOS) "
-            "or 'conda install -c conda-forge fluidsynth'"
-        ) from error
-    except (OSError, AttributeError) as error:
+        # Its import prints where the system library is when the variable CI is set.
+        with contextlib.redirect_stdout(io.StringIO()):
+            from fluidsynth import Synth, cfunc
+    # The library is missing, for another machine, or too old; or the module is another one of the same name.
+    except (ImportError, OSError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        raise AstError(f"FluidSynth: the module fluidsynth fails with '{reason}'; {WANTED}") from error
-
-
-def _library():
-    with _importing_fluidsynth():
-        import fluidsynth
-    # Another package of the same name has neither.
-    if not (hasattr(fluidsynth, "Synth") and hasattr(fluidsynth, "cfunc")):
-        raise AstError(f"FluidSynth: {fluidsynth.__file__} is another module of that name; {WANTED}")
-    return fluidsynth
+        raise AstError(
+            f"FluidSynth: it cannot be used ({reason}); run: apt-get install libfluidsynth3 (elsewhere fluidsynth from "
+            "Homebrew or conda-forge), pip uninstall fluidsynth, pip install --force-reinstall pyfluidsynth"
+        ) from error
+    return Synth, cfunc
 
 
 class Synth:
@@ -124,43 +106,21 @@ class Synth:
     """
 
     def __init__(self, soundfont: str | os.PathLike = "TimGM6mb", sample_rate: int = SAMPLE_RATE):
-        library = _library()
-        self.soundfont = soundfont_path(soundfont)
-        self.sample_rate = sample_rate
+        fluid_synth, cfunc = _fluidsynth()
+        self.soundfont, self.sample_rate = soundfont_path(soundfont), sample_rate
         # A FluidSynth instance has one state: two threads that render at once would play into each other's result.
         self._lock = threading.Lock()
-        self._synth = library.Synth(
-            gain=0.5,
-            samplerate=float(sample_rate),
-            channels=16,
-            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": VOICES},
-        )
+        settings = {"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": VOICES}
+        self._synth = fluid_synth(gain=0.5, samplerate=float(sample_rate), channels=16, **settings)
         self._font = self._synth.sfload(str(self.soundfont))
         if self._font < 0:
             raise AstError(f"soundfont: {self.soundfont} is not a soundfont that FluidSynth can read")
         # Floating-point output has neither the dither nor the clipping of the 16-bit call that pyfluidsynth wraps.
-        self._write = library.cfunc(
-            "fluid_synth_write_float",
-            ctypes.c_int,
-            ("synth", ctypes.c_void_p, 1),
-            ("len", ctypes.c_int, 1),
-            *((name, kind, 1) for side in "lr" for name, kind in _channel_arguments(side)),
-        )
-
-        self._active_voices = library.cfunc(
-            "fluid_synth_get_active_voice_count", ctypes.c_int, ("synth", ctypes.c_void_p, 1)
-        )
-
-    def preset_name(self, instrument: str | int, bank: int = 0) -> str:
-        """Name of the soundfont's preset for an instrument.
-
-        Raises:
-            AstError: when the soundfont has no such preset.
-        """
-        name = self._synth.sfpreset_name(self._font, bank, program_of(instrument))
-        if name is None:
-            raise AstError(f"instrument: {self.soundfont.name} has no preset for {instrument!r} in bank {bank}")
-        return name
+        number, pointer = ctypes.c_int, ctypes.c_void_p
+        channel = [pointer, number, number]  # where to write, offset and step
+        arguments = [(f"argument{i}", kind, 1) for i, kind in enumerate([pointer, number, *channel, *channel])]
+        self._write = cfunc("fluid_synth_write_float", number, *arguments)
+        self._active_voices = cfunc("fluid_synth_get_active_voice_count", number, ("synth", pointer, 1))
 
     def render(self, notes: Notes, instrument: str | int, seconds: float, tuning: float = 0.0) -> np.ndarray:
         """Play notes on one instrument.
@@ -173,65 +133,61 @@ class Synth:
 
         Returns:
             float32 ``(samples,)``, mono, at ``sample_rate``; about 0.01–0.3 in amplitude.
+
+        Raises:
+            AstError: for an unknown instrument, or one that the soundfont lacks.
         """
-        self.preset_name(instrument)
         # FluidSynth computes blocks of 64 samples: events on block boundaries make a rendering exactly repeatable.
         total = round(seconds * self.sample_rate)
-        padded = -(-total // BLOCK) * BLOCK
-        events = []
-        for onset, duration, pitch, velocity in zip(
-            notes.onset, notes.duration, notes.pitch, notes.velocity, strict=True
-        ):
-            start = round(onset * self.sample_rate / BLOCK) * BLOCK
-            stop = round((onset + duration) * self.sample_rate / BLOCK) * BLOCK
-            if 0 <= start < total:
-                # Sorting puts the end of a note before the start of another at the same time.
-                events.append((start, 1, int(pitch), int(velocity)))
-                events.append((max(stop, start + BLOCK), 0, int(pitch), 0))
-        stereo = np.zeros((2, padded), dtype=np.float32)
+        whole = -(-total // BLOCK) * BLOCK
         with self._lock:
-            self._synth.system_reset()
-            self._silence()
-            # A voice keeps some of its last note's state: the same faint notes on all of them leave the same state.
-            self._synth.program_select(0, self._font, 0, 0)
-            for pitch in range(128):
-                self._synth.noteon(0, pitch, 1)
-                if self._active_voices(self._synth.synth) > VOICES - 8:
-                    break
-            self._silence()
-            self._synth.program_select(0, self._font, 0, program_of(instrument))
+            self._reset()
+            if self._synth.program_select(0, self._font, 0, program_of(instrument)) < 0:
+                raise AstError(f"instrument: found {instrument!r}, which {self.soundfont.name} has no preset for")
             # MIDI bends by ±2 semitones around the middle position.
             self._synth.pitch_bend(0, round(np.clip(tuning / 2.0, -1, 1) * 8191))
-            position = 0
-            for time, is_on, pitch, velocity in sorted(events):
-                time = min(time, padded)
-                self._write_block(stereo, position, time)
+            sounds, position = [], 0
+            for time, _, pitch, velocity in self._events(notes, whole):
+                sounds.append(self._play(time - position))
+                self._synth.noteon(0, pitch, velocity)  # with velocity 0 it ends the note
                 position = time
-                if is_on:
-                    self._synth.noteon(0, pitch, velocity)
-                else:
-                    self._synth.noteoff(0, pitch)
-            self._write_block(stereo, position, padded)
-        return stereo[:, :total].mean(axis=0)
+            sounds.append(self._play(whole - position))
+        return np.concatenate(sounds)[:total].mean(axis=1)
+
+    def _events(self, notes: Notes, total: int) -> list[list[int]]:
+        """Starts and ends of the notes that start within ``total`` samples: sample, 1 or 0, pitch, velocity or 0."""
+        times = np.stack([notes.onset, notes.onset + notes.duration])
+        start, stop = np.round(times * self.sample_rate / BLOCK).astype(int) * BLOCK
+        heard = (start >= 0) & (start < total)
+        stop, zero = np.clip(stop, start + BLOCK, total), np.zeros_like(start)
+        rows = [(start, zero + 1, notes.pitch, notes.velocity), (stop, zero, notes.pitch, zero)]
+        # Sorting puts the end of a note before the start of another at the same time.
+        return sorted(np.concatenate([np.column_stack(row)[heard] for row in rows]).astype(int).tolist())
+
+    def _reset(self):
+        """Leave every voice of the synth in one and the same state."""
+        self._synth.system_reset()
+        self._silence()
+        # A voice keeps some of its last note's state: the same faint notes on all of them leave the same state.
+        self._synth.program_select(0, self._font, 0, 0)
+        for pitch in range(128):
+            self._synth.noteon(0, pitch, 1)
+            if self._active_voices(self._synth.synth) > VOICES - 8:
+                break
+        self._silence()
 
     def _silence(self):
         # A reset alone leaves released notes sounding; controller 120, all sounds off, ends them within a block.
-        self._write_block(np.empty((2, BLOCK), dtype=np.float32), 0, BLOCK)
+        self._play(BLOCK)
         self._synth.cc(0, 120, 0)
-        self._write_block(np.empty((2, BLOCK), dtype=np.float32), 0, BLOCK)
+        self._play(BLOCK)
 
-    def _write_block(self, stereo: np.ndarray, start: int, stop: int):
-        if stop > start:
-            left, right = (stereo[side, start:stop].ctypes.data_as(ctypes.c_void_p) for side in (0, 1))
-            self._write(self._synth.synth, stop - start, left, 0, 1, right, 0, 1)
-
-    def close(self):
-        """Free the soundfont's memory; the object cannot be used afterwards."""
-        self._synth.delete()
-
-
-def _channel_arguments(side: str):
-    return [(f"{side}out", ctypes.c_void_p), (f"{side}off", ctypes.c_int), (f"{side}incr", ctypes.c_int)]
+    def _play(self, samples: int) -> np.ndarray:
+        """What sounds next, both channels: float32 ``(samples, 2)``."""
+        sound = np.empty((samples, 2), np.float32)
+        if samples:
+            self._write(self._synth.synth, samples, sound.ctypes.data, 0, 2, sound.ctypes.data, 1, 2)
+        return sound
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,1 +1,1 @@
-"""Published: the system of the paper and of its appendix, flaws included. Imports the core; the core never imports it."""
+"""Published: the system of the paper and of its appendix, flaws included; imports the core, which never imports it."""

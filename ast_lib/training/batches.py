@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ast_lib.config import Config
-from ast_lib.data.clips import BatchSampler
-from ast_lib.data.recordings import RecordingSampler
+from ast_lib.data.samplers import Sampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
@@ -101,7 +100,7 @@ class Batches:
     def __init__(
         self,
         config: Config,
-        sampler: BatchSampler | RecordingSampler,
+        sampler: Sampler,
         representation: Representation,
         latency: Tensor,
         part: Part,

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import soundfile
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.audio.levels import RMS
 from ast_lib.data import bach_violin
 from ast_lib.data.recordings import assign_splits, cut
 from ast_lib.data.scores import Notes
-from ast_lib.data.synth import SAMPLE_RATE, shared_synth
+from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation import metrics
 
@@ -89,17 +90,14 @@ def test_movements_with_their_licence_and_times(made):
     ]
     # One file, though two movements are in it.
     assert found.left_out == {"missing": ["gone_bwv1004.opus"]}
-    assert [r.piece for r in bach_violin.recordings(made, group="work").items] == ["BWV1002", "BWV1002", "BWV1003"]
 
 
 def test_licence_filter(made):
     found = bach_violin.recordings(made, licences=["PD"])
     assert {r.licence for r in found.items} == {"PD"} and len(found.items) == 2
     assert found.left_out == {"licence": ["two_bwv1003.wav", "gone_bwv1004.opus"]}
-    with pytest.raises(AstError, match="licences: found CC0, accepted are -, CC BY-NC, PD"):
-        bach_violin.recordings(made, licences=["PD", "CC0"])
-    with pytest.raises(AstError, match="group: found 'clip', accepted are movement, work"):
-        bach_violin.recordings(made, group="clip")
+    # A licence that no file has accepts none.
+    assert not bach_violin.recordings(made, licences=["CC0"]).items
 
 
 def test_a_double_is_a_piece_with_its_movement():
@@ -111,34 +109,30 @@ def test_a_double_is_a_piece_with_its_movement():
 @pytest.mark.parametrize(
     ("table", "old", "new", "message"),
     [
-        (
-            "info.csv",
-            "0:00:23,0:00:39",
-            "0:23,0:00:39",
-            "info.csv, row 2, field start: found '0:23', accepted is a time",
-        ),
-        ("info.csv", "0:00:23,0:00:39", "0:00:23,0:00:99", "row 2, field end: found '0:00:99'"),
-        (
-            "info.csv",
-            "0:00:23,0:00:39",
-            "0:00:23,0:00:23",
-            "row 2, field end: found '0:00:23', accepted is a time af",
-        ),
-        ("info.csv", "BWV1003,3", "BWV1003,three", "row 3, field mov: found 'three', accepted is a number"),
-        ("info.csv", "3,two_bwv1003.wav", "3,x.wav", "row 3, field source_filename: found 'x.wav', which is not in"),
-        ("info.csv", "source_filename", "source", "info.csv: found no column source_filename"),
-        ("audio.csv", "license", "licence", "audio.csv: found no column license"),
-        ("audio.csv", AUDIO, "", "audio.csv: found no column filename, collection, license"),
+        ("info.csv", "0:00:23,0:00:39", "0:23,0:00:39", "info.csv: .*found '0:23', accepted is a time h:mm:ss"),
+        ("info.csv", "0:00:23,0:00:39", "0:00:23,0:00:99", "info.csv: .*found '0:00:99'"),
+        ("info.csv", "BWV1003,3", "BWV1003,three", "info.csv: .*'three'"),
+        ("info.csv", "source_filename", "source", "info.csv: not a table with .*not found: .'source_filename'"),
+        ("audio.csv", "license", "licence", "audio.csv: not a table with .*not found: .'license'"),
+        ("audio.csv", AUDIO, "", "audio.csv: not a table with the columns filename, license"),
     ],
 )
-def test_wrong_tables_are_named_with_row_and_field(made, tmp_path, table, old, new, message):
+def test_wrong_tables_are_named_with_the_value(made, tmp_path, table, old, new, message):
     for name in ("info.csv", "audio.csv"):
         text = (made / name).read_text()
         assert name != table or old in text
         (tmp_path / name).write_text(text.replace(old, new) if name == table else text)
-    with pytest.raises(AstError) as error:
+    with pytest.raises(AstError, match=message):
         bach_violin.recordings(tmp_path)
-    assert message in str(error.value)
+
+
+def test_a_movement_that_ends_before_it_starts_is_left_out_as_too_short(made, tmp_path):
+    (tmp_path / "audio.csv").write_text((made / "audio.csv").read_text())
+    (tmp_path / "info.csv").write_text((made / "info.csv").read_text().replace("0:00:23,0:00:39", "0:00:23,0:00:20"))
+    (tmp_path / "audio").symlink_to(made / "audio")
+    assert cut(bach_violin.recordings(tmp_path).items).left_out == {
+        "shorter than a clip": ["bach-violin/one_bwv1002_mov2"]
+    }
 
 
 def test_tables_of_a_windows_editor(made, tmp_path):
@@ -147,16 +141,16 @@ def test_tables_of_a_windows_editor(made, tmp_path):
     missing = ["one_bwv1002.wav", "two_bwv1003.wav", "gone_bwv1004.opus"]
     assert bach_violin.recordings(tmp_path).left_out == {"missing": missing}
     (tmp_path / "audio.csv").write_bytes((made / "audio.csv").read_text().encode("utf-16"))
-    with pytest.raises(AstError, match="audio.csv: not a CSV table .*utf-8"):
+    with pytest.raises(AstError, match="audio.csv: not a table .*utf-8"):
         bach_violin.recordings(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b'filename,"collection\n', b"\xff\xfe\xfa"])
 def test_what_is_not_a_table_is_refused(tmp_path, content):
-    with pytest.raises(AstError, match="audio.csv: no such file"):
+    with pytest.raises(AstError, match="audio.csv: not a table .*No such file"):
         bach_violin.recordings(tmp_path)
     (tmp_path / "audio.csv").write_bytes(content)
-    with pytest.raises(AstError, match="audio.csv: (not a CSV table|found no column)"):
+    with pytest.raises(AstError, match="audio.csv: not a table"):
         bach_violin.recordings(tmp_path)
 
 
@@ -187,7 +181,6 @@ def test_the_whole_dataset_splits_by_movement(tmp_path):
     found = bach_violin.recordings(tmp_path)
     assert len(found.items) == 105 and not found.left_out
     assert len({r.piece for r in found.items}) == 28 and len({r.path for r in found.items}) == 42
-    assert len({r.piece for r in bach_violin.recordings(tmp_path, group="work").items}) == 6
     with pytest.raises(AstError, match="105 of 105 are unreadable"):
         cut(found.items)
 
@@ -226,11 +219,11 @@ def test_notes_are_sorted_and_never_shorter_than_audible(tmp_path):
 @pytest.mark.parametrize(
     ("folder", "text", "message"),
     [
-        ("alignments", "start,end\n1,2\n", "alignments/c/m.csv: found 1 rows, accepted are the 2 of .*notes/c/m.csv"),
-        ("alignments", "start,end\n1,2\nx,3\n", "alignments/c/m.csv, row 2, field start: found 'x', accepted is a num"),
-        ("alignments", "start,end\n-1,2\n2,3\n", "alignments/c/m.csv, field start: found -1"),
-        ("alignments", "start\n1\n2\n", "alignments/c/m.csv: found no column end"),
-        ("notes", "onset,offset,pitch,velocity\n0,1,60,\n0,1,6,7\n", "notes/c/m.csv, row 1, field velocity: found ''"),
+        ("alignments", "start,end\n1,2\n", "c/m.csv: found 1 rows of alignments, accepted are as many as of notes, 2"),
+        ("alignments", "start,end\n1,2\nx,3\n", "alignments/c/m.csv: not a table .*'x'"),
+        ("alignments", "start,end\n1,2\nnan,3\n", "durations must be above 0"),
+        ("alignments", "start\n1\n2\n", "alignments/c/m.csv: not a table .*'end'"),
+        ("notes", "onset,offset,pitch,velocity\n0,1,60,\n0,1,6,7\n", "notes/c/m.csv: not a table .*''"),
         ("notes", "onset,offset,pitch,velocity\n0,1,190,9\n0,1,6,7\n", "pitches within 0..127"),
     ],
 )

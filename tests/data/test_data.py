@@ -5,10 +5,10 @@ import pytest
 import torch
 from models import made_dataset, tiny
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.audio.levels import RMS
 from ast_lib.config import override, preset
 from ast_lib.data import build_dataset, stack_audio
-from ast_lib.data.synth import SAMPLE_RATE
 from ast_lib.errors import AstError
 
 

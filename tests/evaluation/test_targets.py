@@ -36,7 +36,7 @@ def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_
     monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))
     with pytest.raises(AstError, match="soundfonts: found 'Fluid', accepted are FluidR3_GM, MuseScore_General"):
         additional(["Fluid"])
-    missing = f"soundfont: FluidR3_GM.sf2 is in none of {tmp_path}; install Debian's fluid-soundfont-gm"
+    missing = f"soundfont: found no file FluidR3_GM.sf2; looked in {tmp_path}; install Debian's fluid-soundfont-gm"
     with pytest.raises(AstError, match=re.escape(missing)):
         material(CONFIG, soundfonts=["FluidR3_GM"])
     (tmp_path / "FluidR3_GM.sf2").touch()

@@ -52,7 +52,7 @@ def test_an_error_in_a_worker_is_its_own_line(workers):
     def gone(step, part):
         raise AstError(f"clip {step}: no such file")
 
-    source.sampler = types.SimpleNamespace(slots=source.sampler.slots)
+    source.sampler = types.SimpleNamespace(groups=source.sampler.groups)
     source.sounds = lambda step: gone(step, None)
     with pytest.raises(AstError) as caught:
         list(source.stream(3, 5, workers))
