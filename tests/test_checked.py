@@ -131,15 +131,22 @@ def test_an_item_of_a_list_is_named_by_its_index():
 
 @pytest.mark.parametrize("values", [5, [], "air", None])
 def test_what_is_no_table_is_named(values):
-    message = refusal(lambda: from_values(Score, values))
-    assert message.startswith(f"configuration: found {values!r}, accepted is ")
-    message = refusal(lambda: from_values(Score, {"title": "air", "part": values}))
-    assert message.startswith(f"part: found {values!r}, accepted is ")
+    found = f"found {values!r}, accepted is a table of fields"
+    assert refusal(lambda: from_values(Score, values)) == f"configuration: {found}"
+    assert refusal(lambda: from_values(Score, {"title": "air", "part": values})) == f"part: {found}"
+    assert refusal(lambda: Score("air", part=values)) == f"part: {found}"
 
 
-def test_a_list_of_the_wrong_length_is_named():
-    for text in ("[4]", "[4, 4, 4]", "4"):
-        assert refusal(lambda text=text: override(Score("air"), f"metre={text}")).startswith("metre")
+@pytest.mark.parametrize("values", [(), (4,), (4, 4, 4)])
+def test_a_list_of_the_wrong_length_is_named(values):
+    expected = "metre: found {}, accepted is 2 values"
+    assert refusal(lambda: override(Score("air"), f"metre={list(values)}")) == expected.format(list(values))
+    assert refusal(lambda: Score("air", metre=values)) == expected.format(values)
+
+
+def test_what_is_no_list_is_named():
+    assert refusal(lambda: override(Score("air"), "metre=4")) == "metre: found 4, accepted is a list"
+    assert refusal(lambda: override(Score("air"), "part.notes=all")) == "part.notes: found 'all', accepted is a list"
 
 
 # --- Text
