@@ -23,6 +23,8 @@ Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 Two = Annotated[int, Field(ge=2, description="a whole number of 2 or more")]
 
+# What pydantic words in one way for JSON and in another for Python.
+SHAPES = {"tuple_type": "a list", "dataclass_type": "a table of fields", "dataclass_exact_type": "a table of fields"}
 
 Kind = TypeVar("Kind")
 
@@ -88,19 +90,24 @@ def override(config: Kind, *assignments: str) -> Kind:
 def problem(kind: type, error: pydantic.ValidationError) -> AstError:
     """The first error as one sentence: field, value found, what is accepted."""
     first = error.errors()[0]
-    *parents, name = first["loc"] or ("configuration",)
+    where, wrong = first["loc"] or ("configuration",), first["type"]
+    if wrong == "missing" and isinstance(where[-1], int):  # an item of a list that is too short
+        where, wrong = where[:-1], "too_short"
+    *parents, name = where
     for parent in parents:
         kind = _kind_of(kind, parent)
-    path = ".".join(map(str, first["loc"])) or "configuration"
+    path = ".".join(map(str, where)) or "configuration"
     fields = getattr(kind, "__pydantic_fields__", {})
-    if first["type"] == "unexpected_keyword_argument":
+    if wrong == "unexpected_keyword_argument":
         nearest = difflib.get_close_matches(str(name), fields, 1)
         meant = f"did you mean {'.'.join([*map(str, parents), *nearest])}?"
         return AstError(f"{path}: unknown field; " + (meant if nearest else f"accepted are {', '.join(fields)}"))
-    if first["type"] == "missing":
+    if wrong == "missing":
         return AstError(f"{path}: missing; accepted are all of {', '.join(fields)}")
-    found = getattr(fields.get(name), "description", None)
-    accepted = found or first.get("ctx", {}).get("expected") or first["msg"].replace("Input should be ", "")
+    accepted = getattr(fields.get(name), "description", None) or SHAPES.get(wrong)
+    if not accepted and wrong in ("too_short", "too_long"):
+        accepted = f"{len(_kind_of(kind, name).__args__)} values"
+    accepted = accepted or first.get("ctx", {}).get("expected") or first["msg"].replace("Input should be ", "")
     return AstError(f"{path}: found {first['input']!r}, accepted is {accepted}")
 
 

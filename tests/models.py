@@ -6,7 +6,7 @@ import torch
 from ast_lib.audio import SAMPLE_RATE
 from ast_lib.config import Config, override, preset
 from ast_lib.data import Dataset
-from ast_lib.data.clips import split_by_piece
+from ast_lib.data.clips import SLOW, split_by_piece
 from ast_lib.data.samplers import BatchSampler
 from ast_lib.data.scores import Notes, Piece
 from ast_lib.data.synth import shared_synth
@@ -68,5 +68,6 @@ def made_dataset(config: Config) -> Dataset:
     data, training = config.data, config.training
     splits = split_by_piece(made_pieces(), config.instruments, data.seed, data.test_pieces, data.validation_pieces)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, training.slow
+    slow = SLOW if training.domain_randomisation else 0.0
+    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, slow
     return Dataset(config, splits, synths, BatchSampler(splits.train, *options))

@@ -33,6 +33,8 @@ def convert(old: dict) -> Config:
     Raises:
         AstError: for a value that this version has no field for.
     """
+    if "soundfont_shares" not in old:
+        raise AstError("configuration: found none of version 0.1, accepted is one with its field soundfont_shares")
     values = {name: old[name] for name in ("name", "instruments", "soundfonts")}
     for name in SECTIONS:
         fields = [field.name for field in dataclasses.fields(getattr(Config("default"), name))]
@@ -55,6 +57,8 @@ def convert(old: dict) -> Config:
         sections = getattr(config, name), getattr(PublishedConfig("default"), name)
         for field, value in old[name].items():
             constants = [getattr(section, field) for section in sections if hasattr(section, field)]
+            if not constants and field not in merged:
+                raise AstError(f"{name}.{field}: unknown field")
             _require(f"{name}.{field}", value, merged[field] if field in merged else constants[0])
     return config
 

@@ -143,7 +143,8 @@ def load_weights(
         config = from_values(kind.configuration, read_metadata(path)["config"])
     except AstError as error:
         raise AstError(
-            f"weights: {path} was made by another version ({error}); for weights of version 0.1, run: {CONVERT} {path}"
+            f"weights: {path} was made by another version ({error}); for weights of version 0.1, run: "
+            f"{CONVERT} {path} NEW.safetensors"
         ) from error
     for field in ("instruments", "representation", "model") if expected else ():
         if getattr(config, field) != getattr(expected, field):

@@ -57,7 +57,7 @@ class TwoDiscriminators(nn.Module):
 def build_discriminator(config: PublishedConfig) -> nn.Module:
     """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have.
 
-    With ``loss.realism`` it has a ``critic`` , which learns beside it.
+    With ``loss.realism`` it has a ``critic``, which learns beside it.
     """
     sizes, classes = config.model, len(config.voices)
 

@@ -150,8 +150,8 @@ def test_the_expected_configuration_is_compared_where_it_shapes_the_model(weight
     ("change", "field"),
     [
         ("model.window=8", "model"),
-        ("model.heads=2", "model"),
-        ("representation.compression=0.5", "representation"),
+        ("model.depth=2", "model"),
+        ("representation.section_frames=8", "representation"),
         ('instruments=["violin", "piano"]', "instruments"),
     ],
 )
@@ -164,7 +164,7 @@ def test_weights_of_another_configuration_are_refused(weights, change, field):
     ("change", "found"),
     [
         (lambda values: values["model"].update(colour=1), "model.colour: unknown field"),
-        (lambda values: values["model"].update(heads="4"), "model.heads: found '4'"),
+        (lambda values: values["model"].update(depth="4"), "model.depth: found '4'"),
         (lambda values: values["training"].update(batch=3), "training.batch: found 3"),
         (lambda values: values.pop("name"), "name: missing"),
     ],

@@ -3,15 +3,23 @@
 import pytest
 import torch
 
-from ast_lib.networks.decoder import Attention, Decoder, DecoderLayer, Prediction, join
+from ast_lib.config import ModelConfig
+from ast_lib.networks.decoder import Attention, Decoder, DecoderLayer, Prediction
 from ast_lib.networks.encoders import sinusoidal_positions
 
 CONTENT, STYLE, FRAMES, BINS, WIDTH = 6, 3, 2, 5, 32
 
 
+def untrained_decoder(token_injection=True, layers=2):
+    sizes = ModelConfig(
+        content_size=CONTENT, style_size=STYLE, decoder_width=WIDTH, depth=layers, token_injection=token_injection
+    )
+    return Decoder(sizes, FRAMES, BINS)
+
+
 def decoder(token_injection=True, layers=2, seed=0):
     torch.manual_seed(seed)
-    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, layers, 4, 4, token_injection).eval()
+    model = untrained_decoder(token_injection, layers).eval()
     # The small first output of training would hide differences in the feedback.
     torch.nn.init.normal_(model.head.weight, std=0.3)
     return model.requires_grad_(False)
@@ -80,7 +88,7 @@ def test_the_memory_is_the_content_and_then_the_style_once_for_each_section():
 
 def test_shapes_and_a_small_first_output():
     torch.manual_seed(0)
-    model = Decoder(CONTENT, STYLE, FRAMES, BINS, WIDTH, 2, 4, 4, True)
+    model = untrained_decoder()
     context, content, style = inputs()
     found = model(context, kept(context), content, style)
     assert found.magnitude.shape == found.cosine.shape == found.sine.shape == context.shape
@@ -215,6 +223,6 @@ def test_the_advance_points_where_cosine_and_sine_say():
 
 def test_joined_predictions_are_in_order_and_in_float32():
     first, second = (Prediction(*(torch.full((1, n, 2, 2), float(n), dtype=torch.bfloat16),) * 3) for n in (1, 2))
-    whole = join([first, second])
+    whole = first.map(lambda *tensors: torch.cat(tensors, dim=1), second).float()
     assert whole.magnitude.dtype == torch.float32 and whole.sine.shape == (1, 3, 2, 2)
     assert whole.cosine[0, :, 0, 0].tolist() == [1, 2, 2]

@@ -1,6 +1,7 @@
 """Encoders: positions, shapes, what an output depends on, and gradients for every parameter."""
 
 import math
+import types
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from ast_lib.networks.encoders import ResidualBlock, SectionEncoder, sinusoidal_
 
 def encoder(cls, seed=0, width=64, blocks=1, layers=1):
     torch.manual_seed(seed)
-    return SectionEncoder(inputs=24, width=width, outputs=5, blocks=blocks, layers=layers, heads=4, cls=cls)
+    sizes = types.SimpleNamespace(residual_blocks=blocks, encoder_layers=layers, heads=4)
+    return SectionEncoder(inputs=24, width=width, outputs=5, sizes=sizes, cls=cls)
 
 
 def sections(clips=3, count=9, seed=1):

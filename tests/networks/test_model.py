@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from models import noise, random_features, tiny, tone, untrained
 
 from ast_lib.networks.decoder import Prediction
-from ast_lib.networks.model import TransferModel, channel
+from ast_lib.networks.model import TransferModel
+from ast_lib.networks.noise import channel
 from ast_lib.representation import Features, lock_phase
 from ast_lib.transfer import synthesise, transfer_batch
 
@@ -74,7 +75,7 @@ def test_every_section_is_encoded_once_in_order_and_away_from_the_edges(sections
         return torch.stack([index, torch.minimum(before, after).expand_as(index)], dim=-1)
 
     blank.content_encoder = encoder
-    blank.encoder_input = lambda features, voices: features
+    blank.encoder_input = lambda features: features
     found = blank.encode_content(torch.arange(sections, dtype=torch.float)[None, :, None, None])
     assert found[0, :, 0].tolist() == list(range(sections))
     assert set(lengths) == {min(window, sections)}  # as long as in training wherever the audio is
@@ -196,7 +197,7 @@ def test_statistics_are_the_mean_and_deviation_of_every_bin():
     model.fit_statistics(known)
     flat = known.stft_magnitude.reshape(-1, 513)
     torch.testing.assert_close(model.stft_mean, flat.mean(dim=0))
-    torch.testing.assert_close(model.stft_deviation, flat.std(dim=0))
+    torch.testing.assert_close(model.stft_std, flat.std(dim=0))
     normalised = model.normalise(known.stft_magnitude).reshape(-1, 513)
     torch.testing.assert_close(normalised.mean(dim=0), torch.zeros(513), rtol=0, atol=1e-5)
     torch.testing.assert_close(normalised.std(dim=0), torch.ones(513), rtol=0, atol=1e-5)
@@ -206,7 +207,7 @@ def test_bins_that_do_not_vary_keep_a_finite_scale():
     model = TransferModel(tiny())
     silence = Features(torch.zeros(2, 3, 4, 513), torch.zeros(2, 3, 4, 168), torch.ones(2, 3, 4, 513) + 0j)
     model.fit_statistics(silence)
-    assert torch.equal(model.stft_deviation, torch.full((513,), 0.05))
+    assert torch.equal(model.stft_std, torch.full((513,), 0.05))
     assert not model.encoder_input(silence).any()
 
 
@@ -221,13 +222,13 @@ def test_the_encoders_read_both_magnitudes_side_by_side(model):
     assert inputs.shape == (2, 3, 4, 513 + 168)
     torch.testing.assert_close(inputs[..., :513], model.normalise(features.stft_magnitude))
     torch.testing.assert_close(
-        inputs[..., 513:], (features.cqt_magnitude - model.cqt_mean) / model.cqt_deviation, rtol=1e-5, atol=1e-5
+        inputs[..., 513:], (features.cqt_magnitude - model.cqt_mean) / model.cqt_std, rtol=1e-5, atol=1e-5
     )
 
 
 def test_statistics_and_prototypes_are_part_of_the_weights_and_kernels_are_not(model):
     names = set(model.state_dict())
-    assert {"stft_mean", "stft_deviation", "cqt_mean", "cqt_deviation", "prototypes"} <= names
+    assert {"stft_mean", "stft_std", "cqt_mean", "cqt_std", "prototypes"} <= names
     assert not any(name.startswith("representation") for name in names)
 
 

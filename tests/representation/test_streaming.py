@@ -1,5 +1,6 @@
 """Transfer window by window is transfer of the whole: each step, all of them together, and files of any length."""
 
+import dataclasses
 import io
 import os
 import sys
@@ -9,24 +10,27 @@ import pytest
 import soundfile
 import torch
 from models import noise, tiny, tone, untrained
+from published_models import published_tiny
 
 from ast_lib.audio import open_sound
 from ast_lib.audio.streams import Stream
 from ast_lib.errors import AstError
 from ast_lib.networks.checkpoint import save_weights
 from ast_lib.networks.decoder import Prediction
-from ast_lib.networks.model import LANES, TransferModel, same_noise
-from ast_lib.representation import features as representation
-from ast_lib.representation import join_blocks, join_sections, refine_blocks, refine_phase
+from ast_lib.networks.model import LANES, TransferModel
+from ast_lib.networks.noise import same_noise
+from ast_lib.published.model import PublishedModel
+from ast_lib.published.representation import join_blocks, join_sections
+from ast_lib.representation import Spectrogram, features, griffin_lim, refine_blocks, refine_phase
 from ast_lib.transfer import pipeline as transfer
 
 RATE = 22050
 CONFIGS = {
     "magnitudes": tiny("model.content_noise=0.3"),
-    "overlapping sections": tiny(
+    "overlapping sections": published_tiny(
         "representation.section_frames=8", "representation.section_overlap=4", "training.gain=0"
     ),
-    "complex": tiny(
+    "complex": published_tiny(
         "representation.input=complex", "representation.output=complex", "representation.statistics=per_class"
     ),
 }
@@ -35,9 +39,12 @@ CONFIGS = {
 @pytest.fixture(params=CONFIGS)
 def model(request):
     torch.manual_seed(0)
-    model = TransferModel(CONFIGS[request.param]).eval().requires_grad_(False)
-    clips = torch.from_numpy(np.stack([noise(2.0), noise(2.0, 1)]))
-    model.fit_statistics(model.representation(clips), torch.tensor([0, 1]))
+    kind = TransferModel if request.param == "magnitudes" else PublishedModel
+    model = kind(CONFIGS[request.param]).eval().requires_grad_(False)
+    clips = model.representation(torch.from_numpy(np.stack([noise(2.0), noise(2.0, 1)])))
+    if kind is PublishedModel:
+        clips = dataclasses.replace(clips, voices=torch.tensor([0, 1]))
+    model.fit_statistics(clips)
     model.prototypes.normal_()
     return model
 
@@ -45,8 +52,8 @@ def model(request):
 @pytest.fixture
 def short_windows(monkeypatch):
     """Windows so short that a few seconds of sound have several."""
-    monkeypatch.setattr(representation, "SECTIONS", 24)
-    monkeypatch.setattr(representation, "FRAMES", 40)
+    monkeypatch.setattr(features, "SECTIONS", 24)
+    monkeypatch.setattr(griffin_lim, "FRAMES", 40)
 
 
 def stream(audio, length=3000):
@@ -68,8 +75,8 @@ def test_features(model, short_windows, samples):
     windows = list(model.representation.windows(stream(audio)))
     assert len(windows) == -(-whole.stft_magnitude.shape[1] // 24)
     for name in ("stft_magnitude", "cqt_magnitude", "advance", "stft_phasor", "cqt_phasor"):
-        expected = getattr(whole, name)
-        parts = [getattr(window, name) for window in windows]
+        expected = getattr(whole, name, None)
+        parts = [getattr(window, name, None) for window in windows]
         assert (expected is None) == (parts[0] is None)
         if expected is not None and name.endswith("magnitude"):
             torch.testing.assert_close(torch.cat(parts, dim=1), expected, rtol=1e-3, atol=1e-3)
@@ -80,25 +87,24 @@ def test_features(model, short_windows, samples):
 
 def test_inputs_and_style(model, short_windows):
     audio = torch.from_numpy(np.stack([noise(3.0), tone(3.0)]))
-    features = model.representation(audio)
+    whole = model.representation(audio)
     inputs = torch.cat(list(model.input_windows(stream(audio))), dim=1)
-    torch.testing.assert_close(inputs, model.encoder_input(features), rtol=1e-2, atol=1e-2)
-    if model.config.model.style_encoder == "transformer":
-        torch.testing.assert_close(model.style_of(stream(audio)), model.mean_style(features), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(inputs, model.encoder_input(whole), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(model.style_of(stream(audio)), model.mean_style(whole), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("length", [1, 5, 23])
 def test_content_and_what_is_drawn_from_it(model, length):
     inputs = model.encoder_input(model.representation(torch.from_numpy(noise(2.0))[None]))
     sections = inputs.shape[1]
-    model.encoder_input = lambda features, voices: features
+    model.encoder_input = lambda features: features
     content = torch.cat(list(model.content_windows(inputs.split(length, dim=1), sections)), dim=1)
     close(content, model.encode_content(inputs))
     style = model.prototypes[1:]
-    drawn = list(model.drawn_windows(content.split(length, dim=1), sections, style))
+    drawn = list(model.generated_windows(content.split(length, dim=1), sections, style))
     whole = model.generate(content, style)
     close(torch.cat([part.context for part in drawn], dim=1), whole.context)
-    frames = sections * (model.config.representation.section_frames - model.config.representation.section_overlap)
+    frames = sections * model.representation.step
     expected = model.to_stft(whole, frames - 1)
     assert expected.shape[1] == frames - 1
     close(torch.cat(list(model.stft_windows(iter(drawn), frames - 1)), dim=1), expected)
@@ -117,7 +123,7 @@ def test_sections_join_in_blocks_as_at_once(overlap, length):
 @pytest.mark.parametrize("stays", [False, True])
 def test_the_noise_of_the_channel_is_what_one_draw_gives(monkeypatch, sections, stays):
     expected = torch.cat(list(same_noise(sections, 24, stays)), dim=1)
-    monkeypatch.setattr("ast_lib.networks.model.NOISE_BLOCK", 16)
+    monkeypatch.setattr("ast_lib.networks.noise.NOISE_BLOCK", 16)
     assert torch.equal(torch.cat(list(same_noise(sections, 24, stays)), dim=1), expected)
     random = torch.Generator().manual_seed(0)
     white = torch.randn(1, sections, 24, generator=random)
@@ -128,12 +134,12 @@ def test_the_noise_of_the_channel_is_what_one_draw_gives(monkeypatch, sections, 
 @pytest.mark.parametrize("steps", [0, 1, 6])
 @pytest.mark.parametrize("samples", [100, 40 * 256, 40 * 256 - 1, 70000])
 def test_griffin_lim_in_windows_is_griffin_lim_at_once(monkeypatch, steps, samples):
-    spectrogram = representation.Spectrogram()
+    spectrogram = Spectrogram()
     magnitude = spectrogram(torch.from_numpy(noise(4.0))[None, :samples]).abs()
     phase = 6.28 * torch.rand(magnitude.shape, generator=torch.Generator().manual_seed(0))
     stft = torch.polar(magnitude, phase)
     whole = refine_phase(spectrogram, stft, samples, steps)
-    monkeypatch.setattr(representation, "FRAMES", 40)
+    monkeypatch.setattr(griffin_lim, "FRAMES", 40)
     blocks = list(refine_blocks(spectrogram, stft.split(13, dim=1), stft.shape[1], samples, steps))
     assert len(blocks) == -(-stft.shape[1] // 40)
     torch.testing.assert_close(torch.cat(blocks, dim=1), whole, rtol=0, atol=1e-5)
@@ -145,7 +151,7 @@ def test_griffin_lim_in_windows_is_griffin_lim_at_once(monkeypatch, steps, sampl
 def test_a_spectrogram_in_windows_is_that_of_the_whole(model, short_windows, monkeypatch):
     audio = torch.from_numpy(noise(5.0))[None]
     found = torch.cat(list(transfer.transfer_windows(model, stream(audio), model.prototypes[1:])), dim=1)
-    monkeypatch.setattr(representation, "SECTIONS", 10**6)
+    monkeypatch.setattr(features, "SECTIONS", 10**6)
     expected = transfer.transfer_batch(model, audio, model.prototypes[1:])
     assert found.shape == expected.shape == (1, 1 + 5 * RATE // 256, 513)
     assert (found - expected).norm() < 1e-3 * expected.norm()
@@ -160,8 +166,8 @@ def test_a_file_is_transferred_as_the_array_is(tmp_path, short_windows, monkeypa
     found, _ = soundfile.read(tmp_path / "out.wav")
     with open_sound(tmp_path / "in.wav") as sound:
         source = np.concatenate(list(sound.blocks(RATE)))
-    monkeypatch.setattr(representation, "SECTIONS", 10**6)
-    monkeypatch.setattr(representation, "FRAMES", 10**6)
+    monkeypatch.setattr(features, "SECTIONS", 10**6)
+    monkeypatch.setattr(griffin_lim, "FRAMES", 10**6)
     expected = transfer.transfer(model, source, "violin")
     assert found.shape == expected.shape
     assert np.sqrt(np.mean((found - expected) ** 2)) < 1e-2 * np.sqrt(np.mean(expected**2))
@@ -251,7 +257,7 @@ def test_stretches_side_by_side_come_in_order_and_each_has_its_past(sections, ov
     model = untrained(tiny(f"model.overlap={overlap}"))
     model.decoder = decoder = Ramp()
     content = torch.arange(2 * sections, dtype=torch.float32).view(2, sections, 1)
-    parts = list(model.drawn_windows([content], sections, torch.zeros(2, 32)))
+    parts = list(model.generated_windows([content], sections, torch.zeros(2, 32)))
     assert torch.equal(torch.cat([part.magnitude for part in parts], dim=1)[..., 0, 0], content[..., 0])
     stretches = [past for past in decoder.pasts if past is not None and len(past) == 2 * LANES]
     # 200 sections are 33 windows of 8 that share 2; of 100 there are too few for stretches.

@@ -1,0 +1,72 @@
+"""What tests of the published system share: small configurations, models, and features with directions."""
+
+import dataclasses
+
+import torch
+from models import noise, random_features, tiny
+
+from ast_lib.config import override
+from ast_lib.data import Dataset
+from ast_lib.published.config import PublishedConfig, extend, preset
+from ast_lib.published.model import PublishedModel
+from ast_lib.published.representation import PublishedFeatures
+from ast_lib.published.trainer import PublishedTrainer
+
+SHORT = ("training.steps=2", "training.seconds=0.3", "training.validate_every=2")
+# The preset, but small enough for a test: every choice is the paper's, no size is.
+SMALL_PAPER = override(
+    preset("paper"),
+    *SHORT,
+    "data.pieces_per_kind=8",
+    "data.test_pieces=2",
+    "data.validation_pieces=2",
+    "representation.section_frames=16",
+    "representation.section_overlap=6",
+    "representation.join_shift=2",
+    "model.cnn_channels=[4, 4, 8, 8, 8, 8]",
+    *(f"model.{name}=32" for name in ("content_width", "content_size", "style_width", "style_size", "decoder_width")),
+    "model.encoder_layers=1",
+    "model.decoder_layers=2",
+    "training.batch=4",
+    "training.warm_up=1",
+    "training.alternate=[1, 1]",
+)
+
+
+def published_tiny(*assignments: str) -> PublishedConfig:
+    """:func:`models.tiny` with the published system's fields."""
+    return override(extend(tiny()), *assignments)
+
+
+def untrained_published(config: PublishedConfig, seed: int = 0) -> PublishedModel:
+    """As :func:`models.untrained`."""
+    torch.manual_seed(seed)
+    model = PublishedModel(config).eval()
+    model.fit_statistics(model.representation(torch.from_numpy(noise(2.0))[None]))
+    model.prototypes.normal_()
+    return model
+
+
+def published_features(config: PublishedConfig, clips: int, sections: int, seed: int = 0) -> PublishedFeatures:
+    """As :func:`models.random_features`, with advances but without directions."""
+    return PublishedFeatures(**vars(random_features(config, clips, sections, seed)))
+
+
+def complex_features(config: PublishedConfig, clips: int, sections: int) -> PublishedFeatures:
+    """As :func:`models.random_features`, with directions but without advances."""
+    features = published_features(config, clips, sections)
+    stft, cqt = (
+        torch.polar(torch.ones_like(part), 6.28 * torch.rand(part.shape))
+        for part in (features.stft_magnitude, features.cqt_magnitude)
+    )
+    return dataclasses.replace(features, advance=None, stft_phasor=stft, cqt_phasor=cqt)
+
+
+def trainer(dataset: Dataset, config: PublishedConfig) -> PublishedTrainer:
+    """A trainer on the processor, on the data of another configuration."""
+    return PublishedTrainer(config, dataclasses.replace(dataset, config=config), "cpu")
+
+
+def parameters(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the parameters by name."""
+    return {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
