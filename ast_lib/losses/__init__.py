@@ -7,15 +7,12 @@ loss                                file                   source               
 ``supervised_info_nce``             ``contrastive.py``     Khosla et al. 2020, eq. 2             05
 ``prototype_margin``                ``margin.py``          hinge on distances, no square         06
 ``hsic_biased``                     ``hsic.py``            Gretton et al. 2005, definition 2     07
-``hsic_unbiased``                   ``hsic.py``            Song et al. 2012, eq. 5               07
 ``discriminator_cross_entropy``     ``adversarial.py``     Goodfellow et al. 2014, eq. 1         08
 ``negative_entropy``                ``adversarial.py``     Springenberg 2016, sec. 3             08
-``negative_cross_entropy``          ``adversarial.py``     Ganin et al. 2016, sec. 4             08
 ``critic_hinge``, ``realism_loss``  ``adversarial.py``     Lim and Ye 2017, sec. 3               11
 ``magnitude_l1``                    ``reconstruction.py``  error of magnitudes                   09
 ``log_spectral``                    ``reconstruction.py``  Gray and Markel 1976, log deviation   09
 ``envelope_l1``                     ``reconstruction.py``  error of frames' levels               09
-``wrapped_phase``                   ``phase.py``           angle between spectra, modulo 2π      09
 ``phase_advance_loss``              ``phase.py``           1 − cos of the angle between phasors  09
 ==================================  =====================  ====================================  =======
 

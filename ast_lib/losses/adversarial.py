@@ -59,28 +59,6 @@ def negative_entropy(logits: Tensor) -> Tensor:
 
 
 @full_precision
-def negative_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The encoders' other objective on content: minus :func:`discriminator_cross_entropy`, as gradient reversal does.
-
-    See equation ``adv-objectives``. Its gradient (equation ``adv-gradients``) is strongest where the discriminator is
-    wrong already; unlike :func:`negative_entropy` it has no minimum at confusion but falls without bound as the
-    discriminator is led to the *other* instrument.
-
-    Args:
-        logits, labels: as in :func:`discriminator_cross_entropy`.
-
-    Returns:
-        scalar of at most 0, not bounded below; ``−log K`` at confusion.
-
-    Raises:
-        AstError: for a number of labels other than B.
-
-    Source: Ganin et al., "Domain-adversarial training of neural networks" (2016), section 4.
-    """
-    return -discriminator_cross_entropy(logits, labels)
-
-
-@full_precision
 def critic_hinge(real: Tensor, converted: Tensor, weight: float = 1.0) -> Tensor:
     """What the critic minimises: mean of ``max(0, 1 − score)`` of real clips plus ``max(0, 1 + score)`` of converted.
 

@@ -4,8 +4,6 @@ Chapter: ``notebooks/05_infonce.md``, whose equations are cited by their labels.
 their angle, so their length plays no part: the gradient is orthogonal to a code (``nce-gradient``).
 """
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +15,7 @@ from ast_lib.losses import check_shapes, full_precision, zero
 SHORTEST = 1e-6
 
 
-def _check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float) -> None:
     if not temperature > 0:
         raise AstError(f"temperature: found {temperature}, accepted is above 0")
 
@@ -44,7 +42,7 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float = 0.1) -> Te
     with ``f = exp(cosine / τ)`` as in Chen et al., "SimCLR" (2020), eq. 1.
     """
     check_shapes(anchors=anchors, positives=positives)
-    _check_temperature(temperature)
+    check_temperature(temperature)
     similarity = F.normalize(anchors, dim=1, eps=SHORTEST) @ F.normalize(positives, dim=1, eps=SHORTEST).T
     return F.cross_entropy(similarity / temperature, torch.arange(len(anchors), device=anchors.device))
 
@@ -74,7 +72,7 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
 
     Source: Khosla et al., "Supervised contrastive learning" (2020), eq. 2 (``L_out``).
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     if labels.shape != z.shape[:1]:
         raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is one label for each of {len(z)} codes")
     if len(z) < 2:
@@ -88,37 +86,3 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
     count = positive.sum(dim=1)
     per_anchor = -(log_probability * positive).sum(dim=1) / count.clamp_min(1)
     return per_anchor.sum() / (count > 0).sum().clamp_min(1)
-
-
-def info_nce_range(batch: int, temperature: float = 0.1) -> tuple[float, float, float]:
-    """Lowest, chance and highest value of :func:`info_nce` for a batch.
-
-    The lowest, ``log(1 + (B−1) exp(−B / ((B−1) τ)))``, is reached when the B pairs are the corners of a regular simplex
-    (needs d ≥ B − 1); chance is log B; ``log(1 + (B−1) exp(2/τ))`` is an upper bound, reached for B = 2.
-
-    Raises:
-        AstError: for a batch below 1 or a temperature that is not above 0.
-
-    Source: chapter 05, equation ``nce-range``, by Jensen's inequality.
-    """
-    _check_temperature(temperature)
-    if batch < 1:
-        raise AstError(f"batch: found {batch}, accepted is 1 or more")
-    if batch == 1:
-        return 0.0, 0.0, 0.0
-    others = batch - 1
-    lowest = math.log1p(others * math.exp(-batch / (others * temperature)))
-    highest = 2 / temperature + math.log(others + math.exp(-2 / temperature))
-    return lowest, math.log(batch), highest
-
-
-def mutual_information_bound(loss: Tensor | float, batch: int) -> Tensor | float:
-    """The bound ``I(anchor; positive) ≥ log B − L`` in nats, at most log B however good the codes are.
-
-    Proved in chapter 05, equation ``nce-bound``, for negatives drawn independently of the anchor. The supervised form
-    on balanced batches breaks that assumption and can exceed the information.
-
-    Source: van den Oord, Li and Vinyals (2018), eq. 5; Poole et al., "On variational bounds of mutual information"
-    (2019).
-    """
-    return math.log(batch) - loss

@@ -70,7 +70,7 @@ def linear_kernel(x: Tensor) -> Tensor:
     return x @ x.T
 
 
-def _kernels(x: Tensor, y: Tensor, kernel_x: Callable, kernel_y: Callable, fewest: int) -> tuple[Tensor, Tensor]:
+def kernels(x: Tensor, y: Tensor, kernel_x: Callable, kernel_y: Callable, fewest: int) -> tuple[Tensor, Tensor]:
     if len(x) != len(y):
         raise AstError(f"y: found {len(y)} codes, accepted is as many as in x, {len(x)}")
     if len(x) < fewest:
@@ -78,7 +78,7 @@ def _kernels(x: Tensor, y: Tensor, kernel_x: Callable, kernel_y: Callable, fewes
     return kernel_x(x), kernel_y(y)
 
 
-def _centre(kernel: Tensor) -> Tensor:
+def centre(kernel: Tensor) -> Tensor:
     """``H K H``."""
     return kernel - kernel.mean(dim=0) - kernel.mean(dim=1, keepdim=True) + kernel.mean()
 
@@ -106,79 +106,6 @@ def hsic_biased(
 
     Source: Gretton et al., "Measuring statistical dependence with Hilbert-Schmidt norms" (2005), definition 2.
     """
-    kx, ky = _kernels(x, y, kernel_x, kernel_y, fewest=2)
+    kx, ky = kernels(x, y, kernel_x, kernel_y, fewest=2)
     # tr(K H L H) = tr((H K H)(H L H)): centring both keeps the digits that centring one would cancel.
-    return (_centre(kx) * _centre(ky)).sum() / (len(x) - 1) ** 2
-
-
-@full_precision
-def hsic_unbiased(
-    x: Tensor, y: Tensor, kernel_x: Callable = gaussian_kernel, kernel_y: Callable = gaussian_kernel
-) -> Tensor:
-    """The unbiased estimate: its mean over batches of independent codes is 0 at any batch size, for a fixed width.
-
-    With ``K̃``, ``L̃`` the kernel matrices with their diagonals set to 0:
-    ``[tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((B−1)(B−2)) − 2/(B−2) 1ᵀK̃L̃1] / (B(B−3))`` (equation ``hsic-unbiased``).
-
-    Args:
-        x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
-
-    Returns:
-        scalar that may be below 0; as a loss it has no minimum of 0 to come to rest at. 0 when one of the codes is
-        the same for all clips (up to rounding).
-
-    Raises:
-        AstError: for fewer than 4 clips, or unequal numbers of them.
-
-    Source: Song et al., "Feature selection via dependence maximization" (2012), eq. 5.
-    """
-    kx, ky = _kernels(x, y, kernel_x, kernel_y, fewest=4)
-    n = len(x)
-    off_diagonal = 1 - torch.eye(n, dtype=kx.dtype, device=kx.device)
-    kx, ky = kx * off_diagonal, ky * off_diagonal
-    rows_x, rows_y = kx.sum(dim=1), ky.sum(dim=1)
-    total = (kx * ky).sum() + rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_x @ rows_y)
-    return total / (n * (n - 3))
-
-
-@full_precision
-@torch.no_grad()
-def permutation_test(
-    x: Tensor,
-    y: Tensor,
-    permutations: int,
-    seed: int,
-    kernel_x: Callable = gaussian_kernel,
-    kernel_y: Callable = gaussian_kernel,
-) -> tuple[float, float]:
-    """Test of independence: how often does shuffling ``y`` against ``x`` give an HSIC at least as large?
-
-    Args:
-        x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
-        permutations: number of shuffles, 1 or more.
-        seed: of the shuffles.
-
-    Returns:
-        :func:`hsic_biased` and the p-value, ``(1 + shuffles at least as large) / (1 + permutations)``, so from
-        ``1 / (1 + permutations)`` to 1 (``hsic-pvalue``); codes that are the same for all clips give 1. NaN codes give
-        NaN for both.
-
-    Raises:
-        AstError: for fewer than 2 clips, unequal numbers of them, or no permutation.
-
-    Source: Gretton et al. (2007); the p-value that is never 0: Phipson and Smyth (2010).
-    """
-    if permutations < 1:
-        raise AstError(f"permutations: found {permutations}, accepted is 1 or more")
-    kx, ky = _kernels(x.double(), y.double(), kernel_x, kernel_y, fewest=2)
-    centred, scale = _centre(kx), (len(x) - 1) ** 2
-    # Shuffles that change nothing must count as equal, although their sums are rounded differently.
-    rounding = 1e-12 * kx.norm() * ky.norm()
-    statistic = (centred * ky).sum()
-    generator = torch.Generator().manual_seed(seed)
-    reached = 0
-    for _ in range(permutations):
-        order = torch.randperm(len(x), generator=generator).to(x.device)
-        reached += int((centred * ky[order][:, order]).sum() >= statistic - rounding)
-    p_value = (1 + reached) / (1 + permutations)
-    return (statistic / scale).item(), p_value if statistic.isfinite() else torch.nan
+    return (centre(kx) * centre(ky)).sum() / (len(x) - 1) ** 2

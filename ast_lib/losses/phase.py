@@ -16,54 +16,9 @@ from ast_lib.losses import check_shapes, full_precision
 FAINTEST = 1e-6
 
 
-@full_precision
-def wrap(angle: Tensor) -> Tensor:
-    """Angles in radians, any shape, to the equal angles in (−π, π] (equation ``recon-wrap``); the gradient is 1."""
-    return torch.pi - torch.remainder(torch.pi - angle, 2 * torch.pi)
-
-
-def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    if weight is None:
-        return values.mean()
-    return (weight * values).sum() / _total(weight)
-
-
-def _total(weight: Tensor) -> Tensor:
+def total_weight(weight: Tensor) -> Tensor:
     """Sum of the weights, but never 0."""
     return weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
-
-
-@full_precision
-def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight: Tensor | None = None) -> Tensor:
-    """Mean size of the angle between two spectra, ``mean |wrap(∠X̂ − ∠X)|``, or of its square.
-
-    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient,
-    equation ``recon-wrapped``, grows as 1 / |X̂| towards silence (equation ``recon-atan2``).
-
-    Args:
-        estimate, truth: complex, of one shape.
-        squared: take the square of the angle.
-        weight: non-negative, of the same shape, such as ``truth.abs()``; None counts every bin alike.
-
-    Returns:
-        scalar in 0..π (0..π² squared): 0 for equal phases, π/2 (π²/3) for random ones. Both spectra turned by one angle
-        or scaled give the same. Below 1e-6 a magnitude is taken for 0, whose phase is 0 and has no gradient. At the far
-        side, where the angle is ±π, the gradient jumps from one direction to the other.
-
-    Raises:
-        AstError: for different shapes or real spectra.
-
-    Source: the paper, reconstruction loss, phase (atan2, wrapped).
-    """
-    check_shapes(estimate=estimate, truth=truth)
-    if not (estimate.is_complex() and truth.is_complex()):
-        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are complex spectra")
-    if weight is not None:
-        check_shapes(truth=truth, weight=weight)
-    # ≤ is false for NaN, which so stays visible.
-    estimate, truth = (x.masked_fill(x.abs() <= FAINTEST, 0) for x in (estimate, truth))
-    difference = wrap(estimate.angle() - truth.angle())
-    return _mean(difference.square() if squared else difference.abs(), weight)
 
 
 class _PhaseAdvance(torch.autograd.Function):
@@ -71,7 +26,7 @@ class _PhaseAdvance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, cosine, sine, truth, weight):
-        total = _total(weight)
+        total = total_weight(weight)
         inverse = torch.addcmul(cosine * cosine, sine, sine).add_(FAINTEST**2).rsqrt_()
         agreement = torch.addcmul(cosine * truth.real, sine, truth.imag).mul_(inverse)  # cos of the angle between
         ctx.save_for_backward(cosine, sine, truth, weight, inverse, agreement, total)

@@ -1,9 +1,12 @@
 """Losses of the published system: complex spectra, prototypes or codes in; one scalar out, flaws included.
 
-Chapters: ``notebooks/06_margin.md``, ``notebooks/07_hsic.md``, ``notebooks/09_reconstruction.md``, whose equations the
+Chapters: ``notebooks/06_margin.md``, ``notebooks/07_hsic.md``, ``notebooks/08_adversary.md``,
+``notebooks/09_reconstruction.md``, whose equations the
 docstrings name. Spectra are complex ``(B, T, F)`` or ``(B, S, T, F)``. Squared errors of complex numbers are means over
 both channels, ``½ |error|²`` a bin, as in the paper. Every loss on spectra is the mean of a loss per clip.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,8 +14,10 @@ from torch.nn import functional as F
 
 from ast_lib.errors import AstError
 from ast_lib.losses import check_shapes, full_precision, zero
-from ast_lib.losses.hsic import distances, gaussian_kernel, hsic_biased
+from ast_lib.losses.adversarial import discriminator_cross_entropy
+from ast_lib.losses.hsic import distances, gaussian_kernel, hsic_biased, kernels
 from ast_lib.losses.margin import shortfall
+from ast_lib.losses.phase import FAINTEST, total_weight
 
 
 def _error(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -32,6 +37,12 @@ def _mean_square_change(error: Tensor, axis: int) -> Tensor:
     """The same of the differences along an axis; 0 where its length is 1."""
     change = error.diff(dim=axis)
     return _mean_square(change) if change.numel() else zero(torch.view_as_real(error))
+
+
+def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return values.mean()
+    return (weight * values).sum() / total_weight(weight)
 
 
 @full_precision
@@ -248,3 +259,94 @@ def hsic_published(x: Tensor, y: Tensor) -> Tensor:
     """
     width = median_width_published(x, y)
     return hsic_biased(x, y, lambda codes: gaussian_kernel(codes, width), lambda codes: gaussian_kernel(codes, width))
+
+
+@full_precision
+def wrap(angle: Tensor) -> Tensor:
+    """Angles in radians, any shape, to the equal angles in (−π, π] (equation ``recon-wrap``); the gradient is 1."""
+    return torch.pi - torch.remainder(torch.pi - angle, 2 * torch.pi)
+
+
+@full_precision
+def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight: Tensor | None = None) -> Tensor:
+    """Mean size of the angle between two spectra, ``mean |wrap(∠X̂ − ∠X)|``, or of its square.
+
+    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient,
+    equation ``recon-wrapped``, grows as 1 / |X̂| towards silence (equation ``recon-atan2``).
+
+    Args:
+        estimate, truth: complex, of one shape.
+        squared: take the square of the angle.
+        weight: non-negative, of the same shape, such as ``truth.abs()``; None counts every bin alike.
+
+    Returns:
+        scalar in 0..π (0..π² squared): 0 for equal phases, π/2 (π²/3) for random ones. Both spectra turned by one angle
+        or scaled give the same. Below 1e-6 a magnitude is taken for 0, whose phase is 0 and has no gradient. At the far
+        side, where the angle is ±π, the gradient jumps from one direction to the other.
+
+    Raises:
+        AstError: for different shapes or real spectra.
+
+    Source: the paper, reconstruction loss, phase (atan2, wrapped).
+    """
+    check_shapes(estimate=estimate, truth=truth)
+    if not (estimate.is_complex() and truth.is_complex()):
+        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are complex spectra")
+    if weight is not None:
+        check_shapes(truth=truth, weight=weight)
+    # ≤ is false for NaN, which so stays visible.
+    estimate, truth = (x.masked_fill(x.abs() <= FAINTEST, 0) for x in (estimate, truth))
+    difference = wrap(estimate.angle() - truth.angle())
+    return _weighted_mean(difference.square() if squared else difference.abs(), weight)
+
+
+@full_precision
+def hsic_unbiased(
+    x: Tensor, y: Tensor, kernel_x: Callable = gaussian_kernel, kernel_y: Callable = gaussian_kernel
+) -> Tensor:
+    """The unbiased estimate: its mean over batches of independent codes is 0 at any batch size, for a fixed width.
+
+    With ``K̃``, ``L̃`` the kernel matrices with their diagonals set to 0:
+    ``[tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((B−1)(B−2)) − 2/(B−2) 1ᵀK̃L̃1] / (B(B−3))`` (equation ``hsic-unbiased``).
+
+    Args:
+        x, y, kernel_x, kernel_y: as in :func:`hsic_biased`.
+
+    Returns:
+        scalar that may be below 0; as a loss it has no minimum of 0 to come to rest at. 0 when one of the codes is
+        the same for all clips (up to rounding).
+
+    Raises:
+        AstError: for fewer than 4 clips, or unequal numbers of them.
+
+    Source: Song et al., "Feature selection via dependence maximization" (2012), eq. 5.
+    """
+    kx, ky = kernels(x, y, kernel_x, kernel_y, fewest=4)
+    n = len(x)
+    off_diagonal = 1 - torch.eye(n, dtype=kx.dtype, device=kx.device)
+    kx, ky = kx * off_diagonal, ky * off_diagonal
+    rows_x, rows_y = kx.sum(dim=1), ky.sum(dim=1)
+    total = (kx * ky).sum() + rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_x @ rows_y)
+    return total / (n * (n - 3))
+
+
+@full_precision
+def negative_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The encoders' other objective on content: minus :func:`discriminator_cross_entropy`, as gradient reversal does.
+
+    See equation ``adv-objectives``. Its gradient (equation ``adv-gradients``) is strongest where the discriminator is
+    wrong already; unlike :func:`negative_entropy` it has no minimum at confusion but falls without bound as the
+    discriminator is led to the *other* instrument.
+
+    Args:
+        logits, labels: as in :func:`discriminator_cross_entropy`.
+
+    Returns:
+        scalar of at most 0, not bounded below; ``−log K`` at confusion.
+
+    Raises:
+        AstError: for a number of labels other than B.
+
+    Source: Ganin et al., "Domain-adversarial training of neural networks" (2016), section 4.
+    """
+    return -discriminator_cross_entropy(logits, labels)

@@ -8,22 +8,24 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ast_lib.losses.adversarial import negative_cross_entropy, negative_entropy
-from ast_lib.losses.hsic import hsic_biased, hsic_unbiased
+from ast_lib.losses.adversarial import negative_entropy
+from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import prototype_margin
-from ast_lib.losses.phase import wrapped_phase
 from ast_lib.networks.decoder import SectionTensors
 from ast_lib.processes import ALONE, Part
 from ast_lib.published.config import PublishedConfig
 from ast_lib.published.losses import (
     complex_mse,
     hsic_published,
+    hsic_unbiased,
     magnitude_mse,
+    negative_cross_entropy,
     prototype_margin_squared,
     spectral_difference,
     spectral_difference_published,
     temporal_difference,
     temporal_difference_published,
+    wrapped_phase,
 )
 from ast_lib.published.model import PublishedModel
 from ast_lib.published.representation import as_complex

@@ -5,21 +5,23 @@ import torch
 from published_models import SHORT, SMALL_PAPER, parameters, published_tiny, trainer
 
 from ast_lib.config import override
-from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_cross_entropy, negative_entropy
-from ast_lib.losses.hsic import hsic_biased, hsic_unbiased
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
+from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import class_prototypes, prototype_margin
-from ast_lib.losses.phase import wrapped_phase
 from ast_lib.published.decoders import ComplexPrediction
 from ast_lib.published.discriminators import build_discriminator
 from ast_lib.published.losses import (
     complex_mse,
     hsic_published,
+    hsic_unbiased,
     magnitude_mse,
+    negative_cross_entropy,
     prototype_margin_squared,
     spectral_difference,
     spectral_difference_published,
     temporal_difference,
     temporal_difference_published,
+    wrapped_phase,
 )
 from ast_lib.published.objective import PublishedObjective
 
