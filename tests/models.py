@@ -5,7 +5,7 @@ import torch
 
 from ast_lib.config import Config, override, preset
 from ast_lib.data import Dataset
-from ast_lib.data.clips import BatchSampler, split_by_piece
+from ast_lib.data.clips import SLOW, BatchSampler, split_by_piece
 from ast_lib.data.scores import Notes, Piece
 from ast_lib.data.synth import SAMPLE_RATE, shared_synth
 from ast_lib.networks.model import TransferModel
@@ -66,5 +66,6 @@ def made_dataset(config: Config) -> Dataset:
     data, training = config.data, config.training
     splits = split_by_piece(made_pieces(), config.instruments, data.seed, data.test_pieces, data.validation_pieces)
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, training.slow
+    slow = SLOW if training.domain_randomisation else 0.0
+    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, slow
     return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
