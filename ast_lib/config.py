@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 from ast_lib.checked import (
     BelowOne,
     Count,
-    Kind,
     NonNegative,
     Positive,
     Share,
@@ -215,24 +214,19 @@ class Config:
     def _relations(self) -> Iterator[tuple[str, object, bool, str]]:
         """What fields must satisfy together: name, value, whether it does, and what is accepted."""
         model, training, starts = self.model, self.training, [phase.start for phase in self.curriculum]
-        names = [name for name in self.instruments if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)]
-        distinct = "different names of lower-case letters, digits and underscores"
-        yield "instruments", self.instruments, len(set(names)) == len(self.instruments) >= 2, f"2 or more {distinct}"
-        distinct = len(set(self.soundfonts)) == len(self.soundfonts) >= 1
-        yield "soundfonts", self.soundfonts, distinct, "1 or more different names or paths"
+        names = {name for name in self.instruments if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)}
+        accepted = "2 or more different names of lower-case letters, digits and underscores"
+        yield "instruments", self.instruments, len(names) == len(self.instruments) >= 2, accepted
+        different = len(set(self.soundfonts)) == len(self.soundfonts) >= 1
+        yield "soundfonts", self.soundfonts, different, "1 or more different names or paths"
         groups = len(self.instruments) * sum(self.soundfont_shares)
-        whole = training.batch >= 2 * groups and training.batch % groups == 0
-        yield (
-            "training.batch",
-            training.batch,
-            whole,
-            f"a multiple of {groups} (instruments × soundfonts), twice or more",
-        )
+        batch, accepted = training.batch, f"a multiple of {groups} (groups of clips), with 2 clips or more of each"
+        yield "training.batch", batch, batch >= 2 * groups and batch % groups == 0, accepted
         for name, divisor in (("content_width", 8), ("style_width", 8), ("decoder_width", 2)):
             value, divisor = getattr(model, name), divisor * model.heads
             yield f"model.{name}", value, value % divisor == 0, f"a multiple of {divisor}"
-        half = model.overlap <= model.window // 2
-        yield "model.overlap", model.overlap, half, f"0 to half of model.window ({model.window})"
+        half = f"0 to half of model.window ({model.window})"
+        yield "model.overlap", model.overlap, model.overlap <= model.window // 2, half
         weighed = model.context_weight == 1 or not training.teacher_forcing
         yield "model.context_weight", model.context_weight, weighed, "1 with training.teacher_forcing"
         scored = not (model.align_onsets and self.data.manifest)
@@ -243,13 +237,9 @@ class Config:
         yield "curriculum", starts, rising, "phases whose starts rise from 0"
 
 
-def from_dict(values: dict, kind: type[Kind] = Config) -> Kind:
-    """The inverse of :func:`to_dict`: a configuration from nested dictionaries and lists.
-
-    Raises:
-        AstError: for an unknown or missing field, or a value that is not accepted.
-    """
-    return from_values(kind, values)
+def from_dict(values: dict) -> Config:
+    """The inverse of :func:`to_dict`; raises :class:`AstError` as :func:`ast_lib.checked.from_values` does."""
+    return from_values(Config, values)
 
 
 def preset(name: str) -> Config:
