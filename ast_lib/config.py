@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from ast_lib.checked import (
     BelowOne,
     Count,
+    Kind,
     NonNegative,
     Positive,
     Share,
@@ -237,9 +238,9 @@ class Config:
         yield "curriculum", starts, rising, "phases whose starts rise from 0"
 
 
-def from_dict(values: dict) -> Config:
+def from_dict(values: dict, kind: type[Kind] = Config) -> Kind:
     """The inverse of :func:`to_dict`; raises :class:`AstError` as :func:`ast_lib.checked.from_values` does."""
-    return from_values(Config, values)
+    return from_values(kind, values)
 
 
 def preset(name: str) -> Config:
