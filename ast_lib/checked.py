@@ -32,12 +32,13 @@ Kind = TypeVar("Kind")
 def checked(kind: type) -> type:
     """Decorator: a frozen dataclass whose values pydantic checks; a wrong one raises :class:`AstError`."""
     kind = dataclass(frozen=True, config={"strict": True, "extra": "forbid", "allow_inf_nan": False})(kind)
-    plain = kind.__init__
+    plain, names = kind.__init__, [field.name for field in dataclasses.fields(kind)]
 
     @functools.wraps(plain)
     def init(self, *args, **kwargs):
         try:
-            plain(self, *args, **kwargs)
+            # By name, which a message repeats.
+            plain(self, *args[len(names) :], **dict(zip(names, args, strict=False)), **kwargs)
         except pydantic.ValidationError as error:
             raise problem(kind, error) from None
 

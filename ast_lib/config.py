@@ -6,7 +6,9 @@ Chapters: ``notebooks/11_training.md`` and ``notebooks/14_ablations.md`` (varian
 ablation varies is a constant (``ClassVar``); the published system, :mod:`ast_lib.published.config`, has fields for it.
 """
 
+import pathlib
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -170,6 +172,7 @@ class TrainingConfig:
         return min(self.steps // 12, 200)
 
 
+PRESETS = pathlib.Path(__file__).with_name("presets.toml")
 CURRICULUM = (
     Phase("reconstruction", 0.0),
     Phase("contrastive", 0.05, contrastive=0.05, margin=0.05),
@@ -215,24 +218,19 @@ class Config:
     def _relations(self) -> Iterator[tuple[str, object, bool, str]]:
         """What fields must satisfy together: name, value, whether it does, and what is accepted."""
         model, training, starts = self.model, self.training, [phase.start for phase in self.curriculum]
-        names = [name for name in self.instruments if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)]
-        distinct = "different names of lower-case letters, digits and underscores"
-        yield "instruments", self.instruments, len(set(names)) == len(self.instruments) >= 2, f"2 or more {distinct}"
-        distinct = len(set(self.soundfonts)) == len(self.soundfonts) >= 1
-        yield "soundfonts", self.soundfonts, distinct, "1 or more different names or paths"
+        names = {name for name in self.instruments if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)}
+        accepted = "2 or more different names of lower-case letters, digits and underscores"
+        yield "instruments", self.instruments, len(names) == len(self.instruments) >= 2, accepted
+        different = len(set(self.soundfonts)) == len(self.soundfonts) >= 1
+        yield "soundfonts", self.soundfonts, different, "1 or more different names or paths"
         groups = len(self.instruments) * sum(self.soundfont_shares)
-        whole = training.batch >= 2 * groups and training.batch % groups == 0
-        yield (
-            "training.batch",
-            training.batch,
-            whole,
-            f"a multiple of {groups} (instruments × soundfonts), twice or more",
-        )
+        batch, accepted = training.batch, f"a multiple of {groups} (groups of clips), with 2 clips or more of each"
+        yield "training.batch", batch, batch >= 2 * groups and batch % groups == 0, accepted
         for name, divisor in (("content_width", 8), ("style_width", 8), ("decoder_width", 2)):
             value, divisor = getattr(model, name), divisor * model.heads
             yield f"model.{name}", value, value % divisor == 0, f"a multiple of {divisor}"
-        half = model.overlap <= model.window // 2
-        yield "model.overlap", model.overlap, half, f"0 to half of model.window ({model.window})"
+        half = f"0 to half of model.window ({model.window})"
+        yield "model.overlap", model.overlap, model.overlap <= model.window // 2, half
         weighed = model.context_weight == 1 or not training.teacher_forcing
         yield "model.context_weight", model.context_weight, weighed, "1 with training.teacher_forcing"
         scored = not (model.align_onsets and self.data.manifest)
@@ -244,66 +242,17 @@ class Config:
 
 
 def from_dict(values: dict, kind: type[Kind] = Config) -> Kind:
-    """The inverse of :func:`to_dict`: a configuration from nested dictionaries and lists.
-
-    Raises:
-        AstError: for an unknown or missing field, or a value that is not accepted.
-    """
+    """The inverse of :func:`to_dict`; raises :class:`AstError` as :func:`ast_lib.checked.from_values` does."""
     return from_values(kind, values)
 
 
 def preset(name: str) -> Config:
-    """The configuration of a profile.
-
-    ``smoke`` proves in seconds that the code runs; ``quick`` trains in minutes on two CPU cores; ``full`` is what the
-    published weights are trained with.
+    """The configuration of a profile: a table of ``presets.toml``, where it is said what each is for.
 
     Raises:
         AstError: for another name.
     """
-    if name == "smoke":
-        return Config(
-            name="smoke",
-            data=DataConfig(pieces_per_kind=8, test_pieces=2, validation_pieces=2, test_seconds=2.0),
-            model=ModelConfig(content_width=64, style_width=32, decoder_width=64, depth=1),
-            training=TrainingConfig(steps=8, batch=4, seconds=1.0, validate_every=4),
-        )
-    if name == "quick":
-        return Config(name="quick")
-    if name == "full":
-        style = {"contrastive": 0.05, "margin": 0.05}
-        return Config(
-            name="full",
-            soundfonts=("TimGM6mb", "FluidR3_GM", "MuseScore_General"),
-            # A little narrower than quick, so that the weights stay below 16 MB in half precision.
-            model=ModelConfig(
-                content_width=224,
-                style_width=96,
-                feed_forward=3,
-                content_noise=0.6,
-                style_noise=0.4,
-                align_onsets=True,
-                context_weight=0.5,
-                discriminator="conv_pooled",
-            ),
-            loss=LossConfig(log_spectral=0.05, content_energy=5e-3, agreement=0.5, style_spread=5.0, realism=0.1),
-            curriculum=(
-                Phase("reconstruction", 0.0),
-                Phase("contrastive", 0.01, **style),
-                Phase("hsic", 0.02, **style, hsic=0.05),
-                Phase("adversarial", 0.03, **style, hsic=0.05, adversarial=0.15),
-                Phase("back-translation", 0.19, 0.05, 0.05, 0.05, 0.15, envelope=0.2, back_translation=0.3),
-            ),
-            training=TrainingConfig(
-                steps=13000,
-                learning_rate=8e-4,
-                discriminator_rate=2e-3,  # faster than what it judges, so that its verdict is not an old one
-                average=0.998,
-                gain=4.0,
-                decay=40.0,
-                domain_randomisation=True,
-                own_style=False,
-                validate_every=500,
-            ),
-        )
-    raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full")
+    presets = tomllib.loads(PRESETS.read_text(encoding="utf-8"))
+    if name not in presets:
+        raise AstError(f"profile: found {name!r}, accepted are {', '.join(presets)}")
+    return from_dict({"name": name, **presets[name]})

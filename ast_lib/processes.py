@@ -8,6 +8,7 @@ the losses of all ``N`` processes, ``N`` times that of the one global loss, whic
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 import torch
@@ -55,6 +56,14 @@ class Part:
 
 
 ALONE = Part()  # one process: the whole batch is its own
+
+
+def launched() -> dict:
+    """``devices`` and ``num_nodes`` for Fabric: what ``torchrun`` or ``fabric run`` started, else one process."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
+    # fabric run hands its own --devices to Fabric, which accepts no second opinion.
+    return {"devices": "auto" if "LT_DEVICES" in os.environ else local, "num_nodes": nodes}
 
 
 def average_gradients(module: nn.Module, part: Part) -> None:

@@ -10,13 +10,15 @@ from ast_lib.book.results import Record
 from ast_lib.config import Config, override, preset
 from ast_lib.data import build_dataset
 from ast_lib.files import CACHE
+from ast_lib.published import config as published
+from ast_lib.published.trainer import PublishedTrainer
 from ast_lib.training import Trainer
 from benchmarks.measuring import ratio, seconds
 
 
-def trainer(config: Config) -> Trainer:
+def trainer(config: Config, kind: type[Trainer] = Trainer) -> Trainer:
     """A trainer on the processor, in the last phase, where every loss counts."""
-    run = Trainer(config, build_dataset(config, CACHE), "cpu")
+    run = kind(config, build_dataset(config, CACHE), "cpu")
     run.step = config.training.steps - 1
     return run
 
@@ -25,13 +27,13 @@ def measure(repeats: int, profile: str = "quick", other: str = "paper", batch: i
     """Ratios of training steps; ``other`` is measured with a small ``batch``."""
     config = preset(profile)
     half, full = trainer(config), trainer(override(config, "training.precision=32-true"))
-    published = trainer(override(preset(other), f"training.batch={batch}"))
+    theirs = trainer(override(published.preset(other), f"training.batch={batch}"), PublishedTrainer)
     plain = trainer(config)
     plain._computing = plain.fabric.autocast  # the attention kernel that PyTorch chooses
-    runs = (half, full, plain, published)
+    runs = (half, full, plain, theirs)
     batches = [run.batch(0) for run in runs]
     steps = [lambda run=run, batch=batch: run.train_step(batch) for run, batch in zip(runs, batches, strict=True)]
-    ours, in_full, chosen, theirs, rendering = seconds(repeats, *steps, lambda: half.batch(0))
+    ours, in_full, chosen, published_step, rendering = seconds(repeats, *steps, lambda: half.batch(0))
 
     def a_second(run: Trainer, took: np.ndarray) -> np.ndarray:
         return took / (run.config.training.batch * run.config.training.seconds)
@@ -40,7 +42,7 @@ def measure(repeats: int, profile: str = "quick", other: str = "paper", batch: i
         ratio(
             f"{other}_to_{profile}_a_second_of_audio",
             "training_step",
-            a_second(published, theirs),
+            a_second(theirs, published_step),
             a_second(half, ours),
             profile,
         ),

@@ -1,7 +1,8 @@
 """Transfer against real time, end to end: features, encoders, decoding, refined phase. Target: 15 times as fast.
 
-Of ``quick``, and of ``full``, which also listens to who plays before it moves the source, and draws without the past.
-Beside it the peak memory of a process that transfers a file of an hour, against one of 10 s. Target: 300 MB more.
+Of ``quick``, and of ``full``, which also encodes the style of the source before it moves the source, and generates
+every section twice, with and without context. Then the peak memory of a process that transfers a file of an hour,
+against one of 10 s. Target: 300 MB more.
 """
 
 import pathlib

@@ -1,5 +1,6 @@
 """Several processes: parts of a batch that make up the whole, and a training step equal to that of one process."""
 
+import math
 import os
 import pathlib
 import subprocess
@@ -13,24 +14,18 @@ from lightning_fabric import Fabric
 from models import made_dataset, random_features, tiny
 
 from ast_lib.errors import AstError
-from ast_lib.processes import ALONE, Part, average_gradients, shared_batch_norm
-from ast_lib.training import Trainer, augment, launched
+from ast_lib.processes import ALONE, Part, average_gradients, launched
+from ast_lib.training import Trainer, augment
 
-# Everything that is drawn at random, every loss, and parts (6 clips) that are no multiple of the 4 slots.
+# Everything that is random, every loss, and parts (9 clips) that are no multiple of the 6 groups.
 CONFIG = tiny(
     "training.steps=2",
     "training.seconds=0.4",
-    "training.batch=12",
-    'soundfonts=["TimGM6mb"]',
-    "soundfont_shares=[2]",
-    "training.clip=1e9",
-    "training.room=0.5",
-    "training.tuning=0.3",
-    "training.another_voice=0.5",
+    "training.batch=18",
+    'soundfonts=["TimGM6mb", "FluidR3_GM"]',
+    "training.domain_randomisation=true",
     "training.gain=3",
-    "training.timbre=3",
     "training.decay=40",
-    "training.slow=0.5",
     "training.own_style=false",
     "loss.log_spectral=0.1",
     "loss.agreement=0.3",
@@ -39,8 +34,8 @@ CONFIG = tiny(
     "model.content_noise=0.1",
     "model.style_noise=0.1",
     "training.validate_every=2",
-    'curriculum=[{"name": "all", "start": 0.0, "reconstruction": 1.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, '
-    '"adversarial": 0.5, "level": 0.1, "back_translation": 0.5}]',
+    'curriculum=[{"name": "all", "start": 0.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, '
+    '"adversarial": 0.5, "envelope": 0.1, "back_translation": 0.5}]',
 )
 HALVES = (Part(0, 2), Part(1, 2))
 
@@ -80,7 +75,7 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
             return augment.change_decay(clips, shape, 40.0, generator(), part).cqt_magnitude
         if name == "record_in_room":
             return augment.record_in_room(part.own(audio), 22050, 0.8, generator(), part)
-        return augment.corrupt_context(clips.stft_magnitude, part.own(own), CONFIG.training, generator(), part)[0]
+        return augment.corrupt_context(clips.stft_magnitude, part.own(own), generator(), part)[0]
 
     torch.testing.assert_close(torch.cat([changed(part) for part in HALVES]), changed(ALONE))
 
@@ -99,16 +94,6 @@ def test_one_process_gathers_and_averages_nothing():
     before = network.weight.grad.clone()
     average_gradients(network, ALONE)
     assert torch.equal(network.weight.grad, before) and ALONE.gather(before) is before
-
-
-def test_batch_norm_is_shared_on_gpus_and_refused_elsewhere():
-    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    names = list(network.state_dict())
-    with pytest.raises(AstError, match="found several on the CPU with batch norm"):
-        shared_batch_norm(network, torch.device("cpu"))
-    shared = shared_batch_norm(network, torch.device("cuda"))
-    assert isinstance(shared[1], torch.nn.SyncBatchNorm) and list(shared.state_dict()) == names
-    assert shared_batch_norm(torch.nn.Linear(1, 1), torch.device("cpu")).weight.shape == (1, 1)
 
 
 # --- Launchers
@@ -134,9 +119,11 @@ def test_processes_are_those_that_a_launcher_started(monkeypatch, environment, e
 
 
 def observed() -> dict:
-    """Gradients and weights after a step in the last phase, the same for any processes."""
+    """Gradients, not clipped, and weights after a step in the last phase, the same for any processes."""
     torch.set_num_threads(1)
     run = Trainer(CONFIG, made_dataset(CONFIG), "cpu")
+    gradients = run._gradients
+    run._gradients = lambda network, optimizer, loss, clip: gradients(network, optimizer, loss, math.inf)
     # The phase loss has the gradient 1 / |u|: a direction u near 0, as before training, would magnify every rounding.
     torch.nn.init.ones_(run.model.decoder.head.bias)
     run.step = 1
@@ -200,7 +187,8 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(two_proces
                 sure = gradient.abs() > 1e-3 * gradient.abs().max()
                 torch.testing.assert_close(found[sure], weight[sure], rtol=1e-5, atol=1e-6, msg=f"{name} {key}")
             assert torch.equal(found, second[f"{name} weights"][key])
-    assert first["logged"] == second["logged"] == pytest.approx(expected["logged"], rel=1e-5, abs=1e-7)
+    # The adversarial loss is the small difference of two logarithms of about 1: their rounding stays.
+    assert first["logged"] == second["logged"] == pytest.approx(expected["logged"], rel=1e-5, abs=1e-6)
 
 
 def test_a_run_of_two_processes_is_that_of_one_and_is_saved_once(two_processes, tmp_path):
@@ -221,8 +209,8 @@ def test_nan_in_one_process_stops_both_and_the_batch_is_whole(two_processes):
     folder, done = two_processes
     assert done.returncode == 1 and "training: the loss magnitude is nan at step 1" in done.stderr
     saved = torch.load(folder / "run" / "stopped.pt", weights_only=True)
-    assert saved["step"] == 1 and len(saved["batch"]["labels"]) == 12
-    assert torch.isnan(saved["batch"]["features"]["stft_magnitude"]).nonzero().tolist() == [[6, 0, 0, 0]]
+    assert saved["step"] == 1 and len(saved["batch"]["labels"]) == 18
+    assert torch.isnan(saved["batch"]["features"]["stft_magnitude"]).nonzero().tolist() == [[9, 0, 0, 0]]
     run = Trainer(CONFIG, made_dataset(CONFIG), "cpu")
     assert torch.isnan(run.replay(folder / "run" / "stopped.pt")["magnitude"])
 
@@ -230,6 +218,6 @@ def test_nan_in_one_process_stops_both_and_the_batch_is_whole(two_processes):
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setattr(Fabric, "world_size", 5)
     with pytest.raises(
-        AstError, match="training.batch: found 12, accepted are multiples of 5, the number of processes"
+        AstError, match="training.batch: found 18, accepted are multiples of 5, the number of processes"
     ):
         Trainer(CONFIG, made_dataset(CONFIG), "cpu")

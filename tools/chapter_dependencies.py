@@ -1,7 +1,8 @@
 """What a chapter's results depend on, found by reading the chapter and the library and never by running them.
 
 ``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST, jupytext).
-Its inputs are its code, the files of ``ast_lib`` that its code imports (directly or through another file of it),
+Its inputs are its code, the files of ``ast_lib`` that its code imports (directly or through another file of it) with
+the tables beside them,
 ``requirements.lock``, the published weights where its text mentions ``published_weights``, and what its header names::
 
     ast:
@@ -213,6 +214,7 @@ def library_files(root: pathlib.Path, chapter: Chapter) -> list[pathlib.Path]:
         if path in found:
             continue
         found.add(path)
+        found.update(path.parent.glob("*.toml"))  # tables that the code beside them reads
         package = ".".join(path.relative_to(root).parent.parts)
         inner = imported_names(path.read_text(encoding="utf-8"), str(path.relative_to(root)), package)
         waiting.extend(file for name in inner for file in module_files(root, name))

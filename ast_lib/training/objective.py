@@ -66,7 +66,7 @@ class Objective:
             batch = back_translate(self, batch, phase.back_translation, random)
         target = model.target(batch.features)
         content = model.content_encoder(model.encoder_input(self.heard(batch, random)))
-        losses = {"content_energy": content.float().square().mean(), **self.translation(batch, content)}
+        energy, translated = content.float().square().mean(), self.translation(batch, content)
         content = self.noisy(content, config.model.content_noise, random)
         clean_styles = self.styles(batch)
         styles = part.gather(self.noisy(clean_styles, config.model.style_noise, random))
@@ -75,14 +75,17 @@ class Objective:
         decoder_style = part.own(group_styles(styles, groups, config.training.own_style))
         context, keep = self.context(target, content, decoder_style, random)
         prediction = model.decoder(context, keep, content, decoder_style)
-        losses |= {
-            "adversarial": self.confusion(batch, content, styles, prototypes, voices),
+        adversarial = self.confusion(batch, content, styles, prototypes, voices)
+        losses = {
             **self.reconstruction(prediction, batch),
             "envelope": self.envelope(prediction, batch, phase.envelope),
+            "content_energy": energy,
+            **translated,
             "style_spread": style_spread(part.gather(clean_styles), groups),
             "contrastive": supervised_info_nce(styles, groups, config.loss.temperature),
             "margin": self.margin(prototypes),
             "hsic": self.dependence(styles, part.gather(content.mean(dim=1))),
+            "adversarial": adversarial,
         }
         return losses, batch, content.detach()
 

@@ -36,20 +36,12 @@ from ast_lib.data.dataset import Dataset, RecordedDataset, build_dataset
 from ast_lib.errors import AstError
 from ast_lib.networks.discriminator import build_discriminator
 from ast_lib.networks.model import TransferModel
-from ast_lib.processes import Part, average_gradients
+from ast_lib.processes import Part, average_gradients, launched
 from ast_lib.training import saving, validation
 from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.cuda_graphs import StepGraphs
 from ast_lib.training.curriculum import learning_rate_factor
 from ast_lib.training.objective import Objective
-
-
-def launched() -> dict:
-    """``devices`` and ``num_nodes`` for Fabric: what ``torchrun`` or ``fabric run`` started, else one process."""
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    nodes = int(os.environ.get("WORLD_SIZE", 1)) // local
-    # fabric run hands its own --devices to Fabric, which accepts no second opinion.
-    return {"devices": "auto" if "LT_DEVICES" in os.environ else local, "num_nodes": nodes}
 
 
 class Trainer:
@@ -164,12 +156,11 @@ class Trainer:
         if self.graphs:
             self.graphs.begin((self.objective.phase(self.step), len(batch.labels)))
         losses, heard, content = self.generator_losses(batch, self.step)
-        losses["total"] = self.objective.total(losses, self.step)
+        total = self.objective.total(losses, self.step)
         if self.graphs:
             self.graphs.end()
-        clip = self.config.training.clip
-        losses["gradient_norm"] = self._gradients(self.model, self.generator_optimizer, losses["total"], clip)
-        logged = self._finite(losses, batch)
+        norm = self._gradients(self.model, self.generator_optimizer, total, self.config.training.clip)
+        logged = self._finite(losses | {"total": total, "gradient_norm": norm}, batch)
         self.generator_optimizer.step()
         return logged, heard, content
 

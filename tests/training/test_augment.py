@@ -1,17 +1,16 @@
 """Equalisation and corrupted context: what changes, what does not, and how often."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
-from ast_lib.config import RepresentationConfig, TrainingConfig
+from ast_lib.config import RepresentationConfig
 from ast_lib.data.scores import Notes
 from ast_lib.data.synth import shared_synth
 from ast_lib.representation import Features, Representation
 from ast_lib.training.augment import (
     LOWEST,
+    ContextRates,
     change_decay,
     change_gain,
     corrupt_context,
@@ -21,8 +20,15 @@ from ast_lib.training.augment import (
 )
 
 SHAPE = RepresentationConfig()
-# At this rate STFT bin 2 ** k has the frequency of the CQT's bin 24 k, to one part in 30,000.
-OCTAVES = dataclasses.replace(SHAPE, sample_rate=33488)
+
+
+class Octaves(RepresentationConfig):
+    """At this rate STFT bin 2 ** k has the frequency of the CQT's bin 24 k, to one part in 30,000."""
+
+    sample_rate = 33488
+
+
+OCTAVES = Octaves()
 
 
 def generator(seed=0):
@@ -100,8 +106,8 @@ def test_the_generator_decides():
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_the_clips_of_a_slot_share_a_curve_and_half_of_the_slots_have_none():
-    heard = equalise(ones(clips=400), SHAPE, 5.0, generator(), slots=200)
+def test_the_clips_of_a_group_share_a_curve_and_half_of_the_groups_have_none():
+    heard = equalise(ones(clips=400), SHAPE, 5.0, generator(), groups=200)
     curves = heard.cqt_magnitude[:, 0, 0]
     assert torch.equal(curves[:200], curves[200:])
     unchanged = (curves[:200] == 1).all(dim=1)
@@ -111,10 +117,10 @@ def test_the_clips_of_a_slot_share_a_curve_and_half_of_the_slots_have_none():
     assert (shapes - shapes.mean(dim=1, keepdim=True)).std(dim=0).min() > 0.01
 
 
-def test_a_slots_curve_keeps_the_energy_of_every_clip():
+def test_a_groups_curve_keeps_the_energy_of_every_clip():
     magnitude = torch.rand(6, 3, 4, SHAPE.stft_bins, generator=generator())
     features = Features(magnitude, torch.ones(6, 3, 4, SHAPE.cqt_bins), torch.ones_like(magnitude))
-    heard = equalise(features, SHAPE, 8.0, generator(3), slots=3)
+    heard = equalise(features, SHAPE, 8.0, generator(3), groups=3)
     before, after = ((m ** (2 / SHAPE.compression)).sum(dim=(1, 2, 3)) for m in (magnitude, heard.stft_magnitude))
     torch.testing.assert_close(before, after, rtol=1e-4, atol=0)
     assert not torch.equal(magnitude, heard.stft_magnitude)
@@ -214,9 +220,8 @@ def test_rates_go_both_ways_up_to_the_one_asked_for_and_stop_at_30_db():
 
 
 def context(own, null, drop, noise=0.0, clips=400, sections=50, seed=0):
-    training = TrainingConfig(context_own=own, context_null=null, context_drop=drop, context_noise=noise)
     truth = torch.zeros(clips, sections, 1, 2)
-    return corrupt_context(truth, truth + 7, training, generator(seed))
+    return corrupt_context(truth, truth + 7, generator(seed), rates=ContextRates(own, null, drop, noise))
 
 
 def test_the_true_context_untouched():

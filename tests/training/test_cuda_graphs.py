@@ -9,7 +9,6 @@ from models import made_dataset, tiny
 from ast_lib.config import override
 from ast_lib.training import Trainer
 from ast_lib.training.cuda_graphs import Call, StepGraphs
-from ast_lib.training.objective import total_loss
 
 CONFIG = tiny("training.steps=40", "loss.realism=0.1", "loss.agreement=0.5", "model.content_noise=0.3")
 LAST = dataclasses.replace(CONFIG.curriculum[-1], back_translation=0.5)
@@ -36,7 +35,7 @@ def test_replayed_calls_stand_in_for_the_plain_ones_in_every_phase(monkeypatch):
     replayed.graphs = StepGraphs(networks(replayed), torch.bfloat16)
     assert totals(plain, 10) == totals(replayed, 10)
     content, style, decoder = networks(replayed)
-    # Back-translated clips: style, content, drawing. Then content, style, drawing without context and with it.
+    # Back-translated clips: style, content, decoder. Then content, style, the decoder without context and with it.
     assert recorded[-7:] == [style, content, decoder, content, style, decoder, decoder]
     assert all(call.recorded is not None for call in replayed.graphs.calls)
 
@@ -64,7 +63,7 @@ def test_gradients_of_replayed_calls_are_those_of_plain_ones():
     def gradients() -> torch.Tensor:
         run.model.zero_grad(set_to_none=True)
         losses, *_ = run.generator_losses(batch, run.step)
-        total_loss(config, losses, run.step).backward()
+        run.objective.total(losses, run.step).backward()
         return torch.cat([p.grad.flatten().clone() for p in run.model.parameters() if p.grad is not None])
 
     found = []

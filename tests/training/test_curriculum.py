@@ -10,9 +10,9 @@ from ast_lib.config import Phase, preset
 from ast_lib.training.curriculum import WEIGHTS, learning_rate_factor, loss_weights, phase_at
 
 PHASES = (
-    Phase("reconstruction", 0.0, 1.0),
-    Phase("contrastive", 0.25, 1.0, contrastive=0.5, margin=0.2),
-    Phase("adversarial", 0.5, 1.0, contrastive=0.4, adversarial=0.8),
+    Phase("reconstruction", 0.0),
+    Phase("contrastive", 0.25, contrastive=0.5, margin=0.2),
+    Phase("adversarial", 0.5, contrastive=0.4, adversarial=0.8),
 )
 
 
@@ -36,10 +36,10 @@ def test_a_run_shorter_than_its_phases_has_the_first_one_first():
 
 def test_weights_are_those_of_the_phase():
     assert loss_weights(PHASES, 10, 100) == {
-        "reconstruction": 1.0, "contrastive": 0.0, "margin": 0.0, "hsic": 0.0, "adversarial": 0.0, "level": 0.0
+        "reconstruction": 1.0, "contrastive": 0.0, "margin": 0.0, "hsic": 0.0, "adversarial": 0.0, "envelope": 0.0
     }  # fmt: skip
     assert loss_weights(PHASES, 30, 100) == {
-        "reconstruction": 1.0, "contrastive": 0.5, "margin": 0.2, "hsic": 0.0, "adversarial": 0.0, "level": 0.0
+        "reconstruction": 1.0, "contrastive": 0.5, "margin": 0.2, "hsic": 0.0, "adversarial": 0.0, "envelope": 0.0
     }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_the_adversary_grows_over_the_first_half_of_its_phase(step, weight):
 
 
 def test_a_ramp_between_two_phases_starts_from_the_first_ones_weight():
-    phases = (Phase("a", 0.0, 1.0, adversarial=0.1), Phase("b", 0.2, 1.0, adversarial=0.5), Phase("c", 0.6, 1.0))
+    phases = (Phase("a", 0.0, adversarial=0.1), Phase("b", 0.2, adversarial=0.5), Phase("c", 0.6))
     found = [loss_weights(phases, step, 100)["adversarial"] for step in (0, 19, 20, 30, 40, 59, 60, 70, 80, 99)]
     assert found == pytest.approx([0.1, 0.1, 0.1, 0.3, 0.5, 0.5, 0.5, 0.25, 0.0, 0.0])
 

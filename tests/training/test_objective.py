@@ -13,6 +13,10 @@ from ast_lib.evaluation.metrics import log_spectral_distance
 from ast_lib.losses.margin import class_prototypes
 from ast_lib.networks.decoder import Prediction
 from ast_lib.training import Trainer, objective
+from ast_lib.training.back_translation import back_translate
+from ast_lib.training.batches import Translation
+from ast_lib.training.groups import group_styles, style_spread
+from ast_lib.training.objective import Objective
 
 CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.batch=8")
 
@@ -22,34 +26,39 @@ def run():
     return Trainer(CONFIG, made_dataset(CONFIG), "cpu")
 
 
+def of(config, run):
+    """The objective of another configuration with the networks of a run."""
+    return Objective(config, run.model, run.discriminator)
+
+
 def random(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
 def phases(share):
     return [
-        {"name": "first", "start": 0.0, "reconstruction": 1.0},
-        {"name": "last", "start": 0.5, "reconstruction": 1.0, "back_translation": share},
+        {"name": "first", "start": 0.0},
+        {"name": "last", "start": 0.5, "back_translation": share},
     ]
 
 
 def test_back_translation_changes_what_is_heard_and_nothing_else(run):
     batch = run.batch(0)
-    changed = objective.back_translate(CONFIG, run.model, batch, 0.5, random())
+    changed = back_translate(run.objective, batch, 0.5, random())
     moved = (changed.heard.stft_magnitude != batch.heard.stft_magnitude).flatten(1).any(dim=1)
     assert 0 < moved.sum() < 8
     # Every changed clip is heard on the other instrument, every other as it was.
     assert torch.equal(changed.heard_labels != batch.heard_labels, moved)
     assert torch.equal(changed.heard.cqt_magnitude[~moved], batch.heard.cqt_magnitude[~moved])
-    for name in ("features", "labels", "slots", "frames"):
+    for name in ("features", "labels", "groups", "frames"):
         assert getattr(changed, name) is getattr(batch, name)
 
 
 def test_what_is_heard_is_the_models_own_transfer(run):
     batch = run.batch(0)
-    changed = objective.back_translate(CONFIG, run.model, batch, 1.0, random())
+    changed = back_translate(run.objective, batch, 1.0, random())
     model = run.model
-    style = class_prototypes(model.style_encoder(model.encoder_input(batch.features)), batch.slots, 2)[1]
+    style = class_prototypes(model.style_encoder(model.encoder_input(batch.features)), batch.groups, 2)[1]
     first = batch.heard.take(torch.tensor([0]))  # a piano clip, to be heard as a violin
     content = model.content_encoder(model.encoder_input(first))
     nothing = torch.zeros(content.shape[:2], dtype=torch.bool)
@@ -63,37 +72,33 @@ def test_what_is_heard_is_the_models_own_transfer(run):
 def test_back_translation_waits_for_its_phase_and_gives_no_gradient_of_its_own(run, monkeypatch):
     shares = []
 
-    def spy(config, model, batch, share, random, part):
+    def spy(objective, batch, share, random):
         shares.append(share)
         assert torch.is_grad_enabled()  # switched off inside
         return batch
 
-    config = dataclasses.replace(CONFIG, curriculum=override(CONFIG).curriculum)
     config = dataclasses.replace(
         CONFIG, curriculum=tuple(type(CONFIG.curriculum[0])(**phase) for phase in phases(0.25))
     )
     monkeypatch.setattr(objective, "back_translate", spy)
     for step in (0, 3, 4, 7):
-        objective.generator_losses(config, run.model, run.discriminator, run.batch(0), step, random())
+        of(config, run).generator(run.batch(0), step, random())
     assert shares == [0.25, 0.25]
     monkeypatch.undo()
-    changed = objective.back_translate(CONFIG, run.model, run.batch(0), 1.0, random())
+    changed = back_translate(run.objective, run.batch(0), 1.0, random())
     assert not changed.heard.stft_magnitude.requires_grad
 
 
 def test_a_share_of_0_leaves_the_batch(run):
     batch = run.batch(0)
-    assert objective.back_translate(CONFIG, run.model, batch, 0.0, random()) is batch
+    assert back_translate(run.objective, batch, 0.0, random()) is batch
 
 
 def test_noise_on_the_content_leaves_its_energy_and_costs_reconstruction(run):
     torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
     batch = run.batch(0)
     noisy = override(CONFIG, "model.content_noise=5.0")
-    plain, loud = (
-        objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
-        for config in (CONFIG, noisy)
-    )
+    plain, loud = (of(config, run).generator(batch, 0, random()) for config in (CONFIG, noisy))
     assert torch.equal(plain[0]["content_energy"], loud[0]["content_energy"])
     assert not torch.equal(plain[0]["magnitude"], loud[0]["magnitude"])
     assert (loud[2] - plain[2]).square().mean().sqrt() == pytest.approx(5.0 * (4 / 3) ** 0.5, rel=0.1)
@@ -103,56 +108,53 @@ def test_noise_on_the_style_reaches_its_losses_and_the_decoder(run):
     torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
     batch = run.batch(0)
     noisy = override(CONFIG, "model.style_noise=5.0")
-    plain, loud = (
-        objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
-        for config in (CONFIG, noisy)
-    )
+    plain, loud = (of(config, run).generator(batch, 0, random()) for config in (CONFIG, noisy))
     assert torch.equal(plain[2], loud[2])  # content has none
     for name in ("contrastive", "margin", "magnitude"):
         assert not torch.equal(plain[0][name], loud[0][name])
 
 
-def test_the_style_of_a_slot_counts_the_clip_itself_or_the_others_alone():
+def test_the_style_of_a_group_counts_the_clip_itself_or_the_others_alone():
     styles = torch.tensor([[1.0, 0.0], [4.0, 4.0], [3.0, 2.0], [8.0, 4.0], [9.0, 9.0]])
-    slots = torch.tensor([0, 1, 0, 1, 1])
-    mine = objective.slot_styles(styles, slots, own=True)
+    groups = torch.tensor([0, 1, 0, 1, 1])
+    mine = group_styles(styles, groups, own=True)
     torch.testing.assert_close(mine, torch.tensor([[2.0, 1.0], [7, 17 / 3], [2, 1], [7, 17 / 3], [7, 17 / 3]]))
-    others = objective.slot_styles(styles, slots, own=False)
+    others = group_styles(styles, groups, own=False)
     torch.testing.assert_close(others, torch.tensor([[3.0, 2.0], [8.5, 6.5], [1, 0], [6.5, 6.5], [6, 4]]))
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_clip_is_drawn_with_the_style_that_the_others_of_its_slot_give_it(run, own, monkeypatch):
+def test_a_clip_is_predicted_with_the_style_that_the_others_of_its_group_give_it(run, own, monkeypatch):
     torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
     styles = torch.randn(8, CONFIG.model.style_size, generator=random(), requires_grad=True)
-    monkeypatch.setattr(objective, "batch_style", lambda model, batch: styles)
+    monkeypatch.setattr(Objective, "styles", lambda self, batch: styles)
     seen = []
     call = run.model.decoder.forward
     monkeypatch.setattr(run.model.decoder, "forward", lambda *inputs: seen.append(inputs[3]) or call(*inputs))
     config = override(CONFIG, f"training.own_style={str(own).lower()}")
     batch = run.batch(0)
-    objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())
+    of(config, run).generator(batch, 0, random())
     for received in seen:
         (gradient,) = torch.autograd.grad(received[0].sum(), styles, retain_graph=True)
-        mates = (batch.slots == batch.slots[0]).float()
-        expected = mates / 4 if own else (mates - torch.eye(8)[0]) / 3  # two slots of four clips
+        mates = (batch.groups == batch.groups[0]).float()
+        expected = mates / 4 if own else (mates - torch.eye(8)[0]) / 3  # two groups of four clips
         torch.testing.assert_close(gradient, expected[:, None].expand_as(styles))
     assert seen
 
 
-def test_the_spread_of_styles_is_that_within_slots_whatever_their_scale():
-    styles, slots = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]]), torch.tensor([0, 1, 0, 1])
-    # Slot 0 is 1 away from its mean in the first value, slot 1 in the second: 4 of 8 squares, of a sum of 40.
-    assert objective.style_spread(styles, slots).item() == pytest.approx(4 / 40)
-    assert objective.style_spread(7 * styles, slots).item() == pytest.approx(4 / 40)
-    assert objective.style_spread(styles, torch.arange(4)).item() == 0  # a slot of one clip
-    assert objective.style_spread(styles[[0, 1, 0, 1]], slots).item() == 0
-    assert objective.style_spread(torch.zeros(4, 2), slots).item() == 0
+def test_the_spread_of_styles_is_that_within_groups_whatever_their_scale():
+    styles, groups = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]]), torch.tensor([0, 1, 0, 1])
+    # Group 0 is 1 away from its mean in the first value, group 1 in the second: 4 of 8 squares, of a sum of 40.
+    assert style_spread(styles, groups).item() == pytest.approx(4 / 40)
+    assert style_spread(7 * styles, groups).item() == pytest.approx(4 / 40)
+    assert style_spread(styles, torch.arange(4)).item() == 0  # a group of one clip
+    assert style_spread(styles[[0, 1, 0, 1]], groups).item() == 0
+    assert style_spread(torch.zeros(4, 2), groups).item() == 0
 
 
-def test_the_spread_pulls_each_clip_towards_its_slot_and_not_outwards():
+def test_the_spread_pulls_each_clip_towards_its_group_and_not_outwards():
     styles = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]], requires_grad=True)
-    objective.style_spread(styles, torch.tensor([0, 1, 0, 1])).backward()
+    style_spread(styles, torch.tensor([0, 1, 0, 1])).backward()
     expected = 2 / 40 * torch.tensor([[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])
     torch.testing.assert_close(styles.grad, expected)
 
@@ -160,43 +162,35 @@ def test_the_spread_pulls_each_clip_towards_its_slot_and_not_outwards():
 def test_the_spread_is_measured_before_the_noise_and_weighed_by_its_constant(run):
     batch = run.batch(0)
     noisy = override(CONFIG, "model.style_noise=5.0", "loss.style_spread=2.5")
-    plain, loud = (
-        objective.generator_losses(config, run.model, run.discriminator, batch, 0, random())[0]
-        for config in (CONFIG, noisy)
-    )
+    plain, loud = (of(config, run).generator(batch, 0, random())[0] for config in (CONFIG, noisy))
     assert plain["style_spread"] == loud["style_spread"] > 0
-    total = objective.total_loss(noisy, loud, 0) - objective.total_loss(CONFIG, loud, 0)
+    total = of(noisy, run).total(loud, 0) - run.objective.total(loud, 0)
     assert total.item() == pytest.approx(2.5 * loud["style_spread"].item(), rel=1e-3)
 
 
-def test_the_level_is_compared_in_the_phases_that_give_it_a_weight(run):
+def test_the_envelope_is_compared_in_the_phases_that_give_it_a_weight(run):
     batch = run.batch(0)
-    louder = dataclasses.replace(CONFIG.curriculum[-1], level=0.5)
-    with_level = dataclasses.replace(CONFIG, curriculum=(*CONFIG.curriculum[:-1], louder))
-    losses = [
-        objective.generator_losses(with_level, run.model, run.discriminator, batch, step, random())[0]
-        for step in (0, CONFIG.training.steps - 1)
-    ]
-    assert losses[0]["level"] == 0 < losses[1]["level"]
-    plain = objective.total_loss(CONFIG, losses[1], CONFIG.training.steps - 1)
-    total = objective.total_loss(with_level, losses[1], CONFIG.training.steps - 1)
-    assert (total - plain).item() == pytest.approx(0.5 * losses[1]["level"].item(), rel=1e-4)
+    louder = dataclasses.replace(CONFIG.curriculum[-1], envelope=0.5)
+    with_envelope = dataclasses.replace(CONFIG, curriculum=(*CONFIG.curriculum[:-1], louder))
+    losses = [of(with_envelope, run).generator(batch, step, random())[0] for step in (0, CONFIG.training.steps - 1)]
+    assert losses[0]["envelope"] == 0 < losses[1]["envelope"]
+    plain = run.objective.total(losses[1], CONFIG.training.steps - 1)
+    total = of(with_envelope, run).total(losses[1], CONFIG.training.steps - 1)
+    assert (total - plain).item() == pytest.approx(0.5 * losses[1]["envelope"].item(), rel=1e-4)
 
 
-def test_the_error_of_levels_is_that_of_magnitudes(run):
+def test_the_error_of_envelopes_is_that_of_magnitudes(run):
     batch = run.batch(0)
     truth = batch.features.stft_magnitude
     exact = run.model.normalise(truth)
     prediction = Prediction(exact, torch.ones_like(exact), torch.zeros_like(exact))
-    assert objective.level_error(CONFIG, run.model, prediction, batch, 1.0).item() == pytest.approx(0, abs=0.2)
+    assert run.objective.envelope(prediction, batch, 1.0).item() == pytest.approx(0, abs=0.2)
     twice = dataclasses.replace(prediction, magnitude=run.model.normalise(truth * 2**0.3))
-    assert objective.level_error(CONFIG, run.model, twice, batch, 1.0).item() == pytest.approx(
-        20 * np.log10(2), abs=0.2
-    )
-    assert objective.level_error(CONFIG, run.model, twice, batch, 0.0).item() == 0
+    assert run.objective.envelope(twice, batch, 1.0).item() == pytest.approx(20 * np.log10(2), abs=0.2)
+    assert run.objective.envelope(twice, batch, 0.0).item() == 0
 
 
-def test_the_discriminator_is_asked_for_the_voice_that_is_heard(run, monkeypatch):
+def test_the_discriminator_learns_the_voice_that_is_heard(run, monkeypatch):
     asked = []
 
     def note(logits, labels):
@@ -206,17 +200,22 @@ def test_the_discriminator_is_asked_for_the_voice_that_is_heard(run, monkeypatch
     batch = dataclasses.replace(run.batch(0), heard_labels=torch.ones(8, dtype=torch.long))
     content = run.model.content_encoder(run.model.encoder_input(batch.heard))
     monkeypatch.setattr(objective, "discriminator_cross_entropy", note)
-    objective.discriminator_loss(CONFIG, run.model, run.discriminator, batch, content)
+    run.objective.discriminate(batch, content)
     assert asked == [[1] * 8, [0, 1] * 4 + [0, 1]]
 
 
-def test_spectral_distance_is_the_metric_on_every_fourth_section():
-    estimate, truth = torch.rand(2, 3, 8, 4, 20, generator=random()).unbind(0)
+def test_spectral_distance_is_the_metric_on_every_fourth_section(run):
+    batch = run.batch(0)
+    shape = batch.features.stft_magnitude.shape
+    estimate, truth = torch.rand(2, *shape, generator=random()).unbind(0)
+    batch = dataclasses.replace(batch, features=dataclasses.replace(batch.features, stft_magnitude=truth))
+    prediction = Prediction(run.model.normalise(estimate), torch.ones(shape), torch.zeros(shape))
     expected = log_spectral_distance(
         (estimate[:, ::4].clamp_min(1e-3) ** (1 / 0.3)).flatten(1, 2), (truth[:, ::4] ** (1 / 0.3)).flatten(1, 2)
     ).mean()
-    assert objective.spectral_distance(estimate, truth, 0.3, 1.0).item() == pytest.approx(expected.item(), rel=1e-4)
-    assert objective.spectral_distance(estimate, truth, 0.3, 0.0).item() == 0
+    for weight, distance in ((0.05, expected.item()), (0.0, 0.0)):
+        found = of(override(CONFIG, f"loss.log_spectral={weight}"), run).reconstruction(prediction, batch)
+        assert found["log_spectral"].item() == pytest.approx(distance, rel=1e-4)
 
 
 # --- Back-translated clips
@@ -237,19 +236,23 @@ def test_agreement_is_the_change_of_the_content_over_its_energy():
     content = torch.randn(8, 5, 6, generator=random())
     chosen = torch.tensor([1, 4])
     before = content[chosen] + 0.5
-    translation = objective.Translation(chosen, before, None, chosen, 0.5)
-    config = override(config, "loss.realism=0")
-    losses = objective.translation_losses(config, run.discriminator, translation, content)
+    translation = Translation(chosen, before, None, chosen, 0.5)
+    agreeing = of(override(config, "loss.realism=0"), run)
+
+    def losses_of(translation):
+        return agreeing.translation(dataclasses.replace(run.batch(0), translation=translation), content)
+
+    losses = losses_of(translation)
     assert losses["agreement"].item() == pytest.approx(0.5 * 0.25 / content.square().mean().item(), rel=1e-5)
     assert losses["realism"].item() == 0
     same = dataclasses.replace(translation, content=content[chosen])
-    assert objective.translation_losses(config, run.discriminator, same, content)["agreement"].item() == 0
-    assert objective.translation_losses(config, run.discriminator, None, content)["agreement"].item() == 0
+    assert losses_of(same)["agreement"].item() == 0
+    assert losses_of(None)["agreement"].item() == 0
 
 
 def test_what_was_played_is_judged_as_the_voice_it_is_for_and_teaches_encoder_and_decoder():
     config, run = with_critic()
-    losses, heard, _ = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    losses, heard, _ = run.objective.generator(run.batch(0), 0, random())
     translation = heard.translation
     assert torch.equal(translation.voices, heard.heard_labels[translation.chosen])
     assert not translation.content.requires_grad and translation.magnitude.requires_grad
@@ -263,10 +266,10 @@ def test_what_was_played_is_judged_as_the_voice_it_is_for_and_teaches_encoder_an
 
 def test_the_critic_learns_from_its_own_loss_and_nothing_else_does():
     config, run = with_critic()
-    _, heard, content = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    _, heard, content = run.objective.generator(run.batch(0), 0, random())
     run.discriminator.zero_grad()
     run.model.zero_grad()
-    *_, hinge = objective.discriminator_loss(config, run.model, run.discriminator, heard, content)
+    *_, hinge = run.objective.discriminate(heard, content)
     assert 0 < hinge.item() < 4
     hinge.backward()
     learning = {name for name, value in run.discriminator.named_parameters() if value.grad is not None}
@@ -277,16 +280,17 @@ def test_the_critic_learns_from_its_own_loss_and_nothing_else_does():
 def test_without_back_translation_the_critic_waits():
     config, run = with_critic()
     config = dataclasses.replace(config, curriculum=CONFIG.curriculum)
-    losses, heard, content = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    waiting = of(config, run)
+    losses, heard, content = waiting.generator(run.batch(0), 0, random())
     assert losses["realism"].item() == losses["agreement"].item() == 0
-    *_, hinge = objective.discriminator_loss(config, run.model, run.discriminator, heard, content)
+    *_, hinge = waiting.discriminate(heard, content)
     assert hinge.item() == 0 and not hinge.requires_grad
 
 
 def test_the_total_counts_both_losses_with_their_weights():
     config, run = with_critic()
-    losses, *_ = objective.generator_losses(config, run.model, run.discriminator, run.batch(0), 0, random())
+    losses, *_ = run.objective.generator(run.batch(0), 0, random())
     without = override(config, "loss.agreement=0", "loss.realism=0")
-    difference = objective.total_loss(config, losses, 0) - objective.total_loss(without, losses, 0)
+    difference = run.objective.total(losses, 0) - of(without, run).total(losses, 0)
     expected = 0.3 * losses["agreement"] + 0.1 * losses["realism"]
     assert difference.item() == pytest.approx(expected.item(), abs=1e-5)

@@ -11,7 +11,7 @@ from ast_lib.data.onsets import onset_delay, voice_latency
 from ast_lib.data.synth import SAMPLE_RATE, shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation import teacher_forced_batch
-from ast_lib.training import Trainer
+from ast_lib.training import Trainer, batches
 from ast_lib.transfer import transfer, transfer_batch
 from ast_lib.transfer.latency import align, in_time, known_latency, shift, shift_stream
 
@@ -57,7 +57,7 @@ def test_a_stream_moves_as_the_whole_does(monkeypatch, samples, length):
     assert torch.equal(moved.whole(), shift(audio, torch.tensor(samples)))
 
 
-def test_a_clip_goes_to_the_clock_of_the_voice_to_be_played():
+def test_a_clip_goes_to_the_latency_of_the_voice_to_be_played():
     audio = torch.arange(1.0, 6.0).repeat(3, 1)
     moved = align(audio, heard=torch.tensor([0.0, 0.2, 0.1]), played=torch.tensor([0.2, 0.0, 0.1]), sample_rate=10)
     assert moved.tolist() == [[0, 0, 1, 2, 3], [3, 4, 5, 0, 0], [1, 2, 3, 4, 5]]
@@ -92,7 +92,7 @@ def test_a_style_is_known_within_two_fifths_of_the_way_to_the_next_prototype(mod
     assert found.tolist() == pytest.approx([0.001, 0.001, 0.0, 0.0, 0.021])
 
 
-def test_a_stranger_is_taken_to_be_heard_in_time(model):
+def test_an_unseen_voice_is_taken_to_be_heard_in_time(model):
     source, middle = torch.from_numpy(noise(0.5))[None], torch.full((1, 32), 50.0)
     assert torch.equal(moved_by(model, source, middle), shift(source, torch.tensor([-22])))  # 1 ms of the source's
     model.prototypes.sub_(50.0)  # now the source lies in the middle
@@ -137,9 +137,11 @@ def test_a_run_stores_the_latencies_of_its_voices_and_validates_with_them():
     assert not Trainer(tiny(), made_dataset(tiny()), "cpu").model.latency.any()
 
 
-def test_another_player_is_heard_on_the_clock_of_the_clip_to_be_drawn():
-    """Without the move the same batch is heard as it was played; the clips to be drawn stay where they are."""
-    fonts = ['soundfonts=["TimGM6mb", "FluidR3_GM"]', "training.another_voice=1.0", "training.batch=8"]
+def test_another_voice_is_heard_at_the_latency_of_the_clip_to_be_predicted(monkeypatch):
+    """Without the move the same batch is heard as it was played; the clips to be predicted stay where they are."""
+    for name, value in (("ANOTHER_VOICE", 1.0), ("TUNING", 0.0), ("ROOM", 0.0), ("TIMBRE", 0.0)):
+        monkeypatch.setattr(batches, name, value)
+    fonts = ['soundfonts=["TimGM6mb", "FluidR3_GM"]', "training.domain_randomisation=true", "training.batch=12"]
     left, moved = (
         Trainer(config, made_dataset(config), "cpu")
         for config in (tiny(*fonts), tiny(*fonts, "model.align_onsets=true"))
@@ -147,15 +149,14 @@ def test_another_player_is_heard_on_the_clock_of_the_clip_to_be_drawn():
     late = torch.tensor([0.0, 0.018, 0.001, 0.056])  # piano and violin of each soundfont
     moved.model.latency.copy_(late)
     audio, voices = (torch.from_numpy(x) for x in left.dataset.sampler.another_voice(0, 1.0, 0.0))
-    drawn, heard = moved.batch(0), left.batch(0)
-    assert torch.equal(drawn.heard_labels, voices) and (drawn.labels != voices).any()
-    expected = align(audio, late[voices], late[drawn.labels], SAMPLE_RATE)
-    torch.testing.assert_close(drawn.heard.stft_magnitude, moved.model.representation(expected).stft_magnitude)
+    found, heard = moved.batch(0), left.batch(0)
+    assert torch.equal(found.heard_labels, voices) and (found.labels != voices).any()
+    expected = align(audio, late[voices], late[found.labels], SAMPLE_RATE)
+    torch.testing.assert_close(found.heard.stft_magnitude, moved.model.representation(expected).stft_magnitude)
     torch.testing.assert_close(heard.heard.stft_magnitude, left.model.representation(audio).stft_magnitude)
-    assert torch.equal(drawn.features.stft_magnitude, heard.features.stft_magnitude)
+    assert torch.equal(found.features.stft_magnitude, heard.features.stft_magnitude)
 
 
-@pytest.mark.parametrize("field", ["data.manifest=x.csv", "model.style_encoder=class_vectors"])
-def test_latencies_need_a_score_and_a_style(field):
-    with pytest.raises(AstError, match="model.align_onsets: found True, accepted is false where"):
-        override(tiny(), "model.align_onsets=true", field)
+def test_latencies_need_a_score():
+    with pytest.raises(AstError, match="model.align_onsets: found True, accepted is false with a data.manifest"):
+        override(tiny(), "model.align_onsets=true", "data.manifest=x.csv")

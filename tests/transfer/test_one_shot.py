@@ -1,4 +1,4 @@
-"""One-shot style: what the encoder says of a clip, what fitting makes of it, and clips that have no style."""
+"""One-shot style: what the encoder makes of a clip, what fitting changes, and clips that have no style."""
 
 import dataclasses
 
@@ -8,6 +8,7 @@ import torch
 from models import noise, tiny, tone, untrained
 
 from ast_lib.audio.levels import normalise_rms
+from ast_lib.config import ModelConfig
 from ast_lib.errors import AstError
 from ast_lib.transfer import transfer
 from ast_lib.transfer.one_shot import FIT_RATE, clip_style, clip_styles, fit_styles, redraw_error
@@ -16,15 +17,19 @@ RATE = 22050
 
 
 def with_steps(model, steps):
-    """The same networks, told to fit a style by so many steps."""
-    other = untrained(dataclasses.replace(model.config, model=dataclasses.replace(model.config.model, style_fit=steps)))
+    """The same networks, which fit a style by so many steps."""
+
+    class Sizes(ModelConfig):
+        style_fit = steps
+
+    other = untrained(dataclasses.replace(model.config, model=Sizes(**dataclasses.asdict(model.config.model))))
     other.load_state_dict(model.state_dict())
     return other
 
 
 @pytest.fixture(scope="module")
 def model():
-    return untrained(tiny("model.window=32", "model.overlap=8", "model.style_fit=5"))
+    return with_steps(untrained(tiny("model.window=32", "model.overlap=8")), 5)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def error_of(model, audio, style):
     return sum(parts)
 
 
-# --- What the encoder says
+# --- What the encoder makes of a clip
 
 
 def test_without_fitting_the_style_of_a_short_clip_is_the_encoder_s(unfitted):
@@ -74,10 +79,10 @@ def test_the_loudness_of_a_style_clip_does_not_matter(unfitted, gain):
     torch.testing.assert_close(clip_style(unfitted, gain * clip), clip_style(unfitted, clip), atol=1e-4, rtol=1e-3)
 
 
-# --- What fitting makes of it
+# --- What fitting changes
 
 
-def test_the_error_is_the_mean_distance_of_a_known_drawing(model):
+def test_the_error_is_the_mean_distance_of_a_known_prediction(model):
     target = torch.randn(2, 5, 4, 513, generator=torch.Generator().manual_seed(0))
     content, style = torch.zeros(2, 5, model.config.model.content_size), torch.zeros(2, model.config.model.style_size)
     with torch.no_grad():
