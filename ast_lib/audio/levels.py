@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
+INAUDIBLE = 1e-5  # RMS below which a clip is silence (-100 dB): it is neither scaled nor compared
 FRAME = 256  # samples
 AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
 SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
@@ -19,10 +21,17 @@ SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatev
 STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within so many dB; a piano's note falls by more
 
 
-def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); silence (below -100 dB) stays."""
-    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
-    return audio if level < 1e-5 else (audio * (rms / level)).astype(np.float32)
+def normalise_rms(audio: np.ndarray | Tensor, rms: float = RMS) -> np.ndarray | Tensor:
+    """Scale signals ``(..., samples)``, each by itself, to a root mean square (equation ``rms``); silence stays.
+
+    Returns:
+        a float32 array or, for a tensor, a tensor on its device; silence is below :data:`INAUDIBLE`.
+    """
+    if isinstance(audio, Tensor):
+        level = audio.square().mean(dim=-1, keepdim=True).sqrt()
+        return torch.where(level < INAUDIBLE, audio, audio * (rms / level.clamp_min(INAUDIBLE)))
+    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64), axis=-1, keepdims=True))
+    return np.where(level < INAUDIBLE, audio, audio * (rms / np.maximum(level, INAUDIBLE))).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

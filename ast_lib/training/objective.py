@@ -11,7 +11,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ast_lib.audio.levels import RMS
+from ast_lib.audio.levels import normalise_rms
 from ast_lib.config import Config
 from ast_lib.losses import reconstruction
 from ast_lib.losses.adversarial import (
@@ -176,8 +176,7 @@ def back_translate(
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         stft = model.to_stft(prediction, batch.frames)
         audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
-        level = audio.square().mean(dim=1, keepdim=True).sqrt()
-        played = model.representation(audio * (RMS / level.clamp_min(1e-4)))
+        played = model.representation(normalise_rms(audio))
     return dataclasses.replace(
         batch,
         heard=batch.heard.put(chosen, played),
