@@ -207,3 +207,21 @@ def to_frame(records: Iterable[Record], column: str = "value") -> pd.DataFrame:
         for record in records
     ]
     return pd.DataFrame(rows, columns=[*index, "metric", column]).pivot(index=index, columns="metric", values=column)
+
+
+UNITS = {"lsd": "dB"}  # of the evaluation's metrics; the others are plain numbers
+
+
+def of_table(table: pd.DataFrame, *, prefix: str = "", profile: str, weights: str, seed: int) -> list[Record]:
+    """Mean and standard deviation of every metric, task and system of a table of :mod:`ast_lib.evaluation.systems`.
+
+    Args:
+        table: with the columns ``metric, task, system, value``.
+        prefix: before the metrics' names.
+        profile, weights, seed: of the records.
+    """
+    run = {"profile": profile, "weights": weights, "seed": seed}
+    return [
+        summarise(group["value"], metric=prefix + metric, task=task, system=system, unit=UNITS.get(metric, "1"), **run)
+        for (metric, task, system), group in table.groupby(["metric", "task", "system"])
+    ]

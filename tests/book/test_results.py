@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,20 @@ def test_one_value_has_no_deviation_and_none_or_nan_are_refused():
         results.summarise([], **rest)
     with pytest.raises(AstError, match="found 3 values, of which 2 are not finite"):
         results.summarise([1, np.nan, np.inf], **rest)
+
+
+def test_a_table_becomes_a_record_for_every_metric_task_and_system():
+    rows = [("a", "lsd", 8.0), ("b", "lsd", 10.0), ("a", "onset_f1", 0.5)]
+    table = pd.DataFrame(rows, columns=["piece", "metric", "value"]).assign(task="piano_to_violin", system="quick")
+    table = pd.concat([table, table[:1].assign(system="ceiling", value=2.0)])
+    run = {"profile": "quick", "weights": "quick-0", "seed": 5}
+    found = {(r.metric, r.system): r for r in results.of_table(table, **run)}
+    assert set(found) == {("lsd", "quick"), ("lsd", "ceiling"), ("onset_f1", "quick")}
+    lsd = found["lsd", "quick"]
+    assert (lsd.value, lsd.std, lsd.n, lsd.unit) == (9.0, pytest.approx(2**0.5), 2, "dB")
+    assert (lsd.profile, lsd.weights, lsd.seed, lsd.task) == ("quick", "quick-0", 5, "piano_to_violin")
+    assert found["onset_f1", "quick"].unit == "1" and found["lsd", "ceiling"].value == 2
+    assert {r.metric for r in results.of_table(table, prefix="unseen_", **run)} == {"unseen_lsd", "unseen_onset_f1"}
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ast_lib.config import MODEL_CHOICES, from_dict, override, preset, to_dict
 from ast_lib.errors import AstError
-from ast_lib.evaluation import outputs
+from ast_lib.evaluation.systems import outputs
 from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_cross_entropy, negative_entropy
 from ast_lib.losses.hsic import hsic_biased, hsic_published, hsic_unbiased
 from ast_lib.losses.margin import class_prototypes, prototype_margin, prototype_margin_squared
