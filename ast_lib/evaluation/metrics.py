@@ -28,7 +28,7 @@ from ast_lib.representation.features import Spectrogram
 Audio = np.ndarray | Tensor
 # The tracker's range: C3 to C7 holds every tune of the corpus and twice the shortest window that pYIN needs.
 PITCH_RANGE = (130.0, 2100.0)  # Hz
-PITCH_HOP, PITCH_FRAME = 512, 1024  # samples
+PYIN = {"fmin": PITCH_RANGE[0], "fmax": PITCH_RANGE[1], "frame_length": 1024, "hop_length": 512}  # samples
 ONSET_HOP = 256  # samples, 12 ms
 
 
@@ -156,19 +156,10 @@ def pitch_track(audio: Audio, resolution: float = 0.25) -> tuple[np.ndarray, np.
         negative where the tracker thinks the frame unvoiced but has a guess. Silence has the frequency 0 everywhere.
     """
     audio = _clip("audio", audio)
-    times = np.arange(1 + len(audio) // PITCH_HOP) * PITCH_HOP / SAMPLE_RATE
+    times = np.arange(1 + len(audio) // PYIN["hop_length"]) * PYIN["hop_length"] / SAMPLE_RATE
     if is_silent(audio):
         return times, np.zeros(len(times))
-    frequency, voiced, _ = librosa.pyin(
-        audio,
-        fmin=PITCH_RANGE[0],
-        fmax=PITCH_RANGE[1],
-        sr=SAMPLE_RATE,
-        frame_length=PITCH_FRAME,
-        hop_length=PITCH_HOP,
-        resolution=resolution,
-        fill_na=None,
-    )
+    frequency, voiced, _ = librosa.pyin(audio, sr=SAMPLE_RATE, resolution=resolution, fill_na=None, **PYIN)
     return times, np.where(voiced, frequency, -frequency)
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ast_lib.book import results
 from ast_lib.book.results import Record
@@ -76,10 +78,14 @@ def test_tasks_are_plain_names(task):
         ("seed", 0.5),
     ],
 )
-def test_a_bad_field_is_refused_by_name_and_value(field, value):
-    with pytest.raises(AstError) as caught:
+def test_a_bad_field_is_refused_by_name_and_value(tmp_path, field, value):
+    with pytest.raises(ValidationError) as caught:
         record(**{field: value})
-    assert str(caught.value).startswith(f"{field}: found {value!r}, accepted")
+    assert [(error["loc"], repr(error["input"])) for error in caught.value.errors()] == [((field,), repr(value))]
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps([GOOD, GOOD | {field: value}]))
+    with pytest.raises(AstError, match=re.escape(f"bad.json: record 1: {field}: found {value!r}: ")) as caught:
+        results.read(path)
     assert "\n" not in str(caught.value)
 
 
@@ -163,7 +169,7 @@ def test_rounding_twice_is_rounding_once(value, std):
 
 
 def test_two_records_of_one_key_are_refused(tmp_path):
-    with pytest.raises(AstError, match="two records are both lsd, piano_to_violin, quick"):
+    with pytest.raises(AstError, match="2 records are all lsd, piano_to_violin, quick"):
         results.write(tmp_path / "a.json", [record(), record(value=3.0)])
     assert not list(tmp_path.iterdir())
 
@@ -190,14 +196,13 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not readable as JSON"),
-        ("[{", "not readable as JSON"),
-        ("{}", "found a dict, accepted is a list"),
+        ("", "Invalid JSON"),
+        ("[{", "Invalid JSON"),
+        ("{}", "found {}: Input should be a valid array"),
         ("[3]", "record 0: found 3"),
-        (json.dumps([{k: v for k, v in GOOD.items() if k != "seed"}]), r"record 0: missing keys \['seed'\]"),
-        (json.dumps([GOOD, GOOD | {"extra": 1}]), r"record 1: missing keys \[\], unknown keys \['extra'\]"),
-        (json.dumps([GOOD | {"n": "40"}]), "record 0: n: found '40', accepted is of type int"),
-        (json.dumps([GOOD | {"value": float("nan")}]), "record 0: value: found nan"),
+        (json.dumps([{k: v for k, v in GOOD.items() if k != "seed"}]), "record 0: seed: "),
+        (json.dumps([GOOD, GOOD | {"extra": 1}]), "record 1: extra: found 1: "),
+        (json.dumps([GOOD | {"n": "40"}]), "record 0: n: found '40': Input should be a valid integer"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_name(tmp_path, text, message):
@@ -239,7 +244,7 @@ def test_rows_are_told_apart_by_what_varies():
     table = results.to_frame([record(), record(seed=1, value=12.4)])
     assert table.index.names == ["task", "system", "seed"]
     assert table["lsd [dB]"].tolist() == [11.9, 12.4]
-    with pytest.raises(AstError, match="two of them"):
+    with pytest.raises(AstError, match="records: 2 records are all"):
         results.to_frame([record(), record()])
     with pytest.raises(AstError, match="column: found 'mean'"):
         results.to_frame([record()], "mean")
