@@ -13,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from models import made_dataset, random_features, tiny
 
+from ast_lib.data.rooms import record_in_room
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part, average_gradients, launched
 from ast_lib.training import Trainer, augment
@@ -74,7 +75,7 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
         if name == "change_decay":
             return augment.change_decay(clips, shape, 40.0, generator(), part).cqt_magnitude
         if name == "record_in_room":
-            return augment.record_in_room(part.own(audio), 22050, 0.8, generator(), part)
+            return record_in_room(part.own(audio), 22050, 0.8, generator(), part)
         return augment.corrupt_context(clips.stft_magnitude, part.own(own), generator(), part)[0]
 
     torch.testing.assert_close(torch.cat([changed(part) for part in HALVES]), changed(ALONE))

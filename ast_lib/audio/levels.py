@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
@@ -20,10 +21,17 @@ SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatev
 STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within so many dB; a piano's note falls by more
 
 
-def normalise_rms(audio: np.ndarray, rms: float = RMS) -> np.ndarray:
-    """Scale one signal ``(samples,)`` to a root mean square (equation ``rms``); below :data:`NO_LEVEL` it stays."""
-    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64)))
-    return audio if level < NO_LEVEL else (audio * (rms / level)).astype(np.float32)
+def normalise_rms(audio: np.ndarray | Tensor, rms: float = RMS) -> np.ndarray | Tensor:
+    """Scale signals ``(..., samples)``, each by itself, to a root mean square (equation ``rms``); silence stays.
+
+    Returns:
+        a float32 array or, for a tensor, a tensor on its device; silence is below :data:`NO_LEVEL`.
+    """
+    if isinstance(audio, Tensor):
+        level = audio.square().mean(dim=-1, keepdim=True).sqrt()
+        return torch.where(level < NO_LEVEL, audio, audio * (rms / level.clamp_min(NO_LEVEL)))
+    level = np.sqrt(np.mean(np.square(audio, dtype=np.float64), axis=-1, keepdims=True))
+    return np.where(level < NO_LEVEL, audio, audio * (rms / np.maximum(level, NO_LEVEL))).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

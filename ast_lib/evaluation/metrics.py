@@ -1,14 +1,14 @@
-"""Metrics: how far an output is from the true target, from the score, and Table 1 of the paper as published.
+"""Metrics: how far an output is from the true target, and from the score.
 
-Chapters: ``notebooks/01_paper.md`` (the published metrics), ``notebooks/11_training.md`` (transfer curve),
-``notebooks/12_evaluation.md`` (every metric with its equation) and ``notebooks/15_listening.md``.
-Conventions, unless a docstring says otherwise:
+Chapters: ``notebooks/11_training.md`` (transfer curve), ``notebooks/12_evaluation.md`` (every metric with its equation)
+and ``notebooks/15_listening.md``. Conventions, unless a docstring says otherwise:
 
 - Audio is one clip, ``(samples,)``, a numpy array or a tensor, at 22,050 Hz; ``estimate`` is what a system made,
   ``truth`` the same notes rendered on the target instrument. Both have the same length: nothing is trimmed in silence.
 - ``notes`` are :class:`ast_lib.data.scores.Notes` of the clip, in seconds from its start.
-- NaN, infinite or empty input raises :class:`AstError`. Silence (RMS below -100 dB) is valid and its value is
-  documented.
+- Log-spectral distances are in dB, all other metrics are plain numbers.
+- NaN, infinite or empty input raises :class:`AstError`. Silence (RMS below :data:`~ast_lib.audio.levels.NO_LEVEL`,
+  -100 dB) is valid and its value is documented.
 
 Pitch and onsets are scored by ``mir_eval``, features come from ``librosa``.
 """
@@ -20,36 +20,42 @@ import torch
 from torch import Tensor
 
 from ast_lib.audio.levels import NO_LEVEL, normalise_rms
-from ast_lib.audio.mono import check
+from ast_lib.audio.mono import SAMPLE_RATE, check
 from ast_lib.data.scores import Notes
-from ast_lib.data.synth import SAMPLE_RATE
 from ast_lib.errors import AstError
 from ast_lib.representation.spectrogram import Spectrogram
 
+Audio = np.ndarray | Tensor
 # The tracker's range: C3 to C7 holds every tune of the corpus and twice the shortest window that pYIN needs.
 PITCH_RANGE = (130.0, 2100.0)  # Hz
-PITCH_HOP, PITCH_FRAME = 512, 1024  # samples
+PYIN = {"fmin": PITCH_RANGE[0], "fmax": PITCH_RANGE[1], "frame_length": 1024, "hop_length": 512}  # samples
 ONSET_HOP = 256  # samples, 12 ms
 
 
-def _clip(name: str, audio: np.ndarray | Tensor) -> np.ndarray:
+def _clip(name: str, audio: Audio) -> np.ndarray:
     """One checked clip as float32 ``(samples,)``."""
     audio = np.asarray(audio.detach().cpu() if isinstance(audio, Tensor) else audio, dtype=np.float32)
     return check(name, audio, allow_silence=True)
 
 
-def _pair(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+def checked_pair(estimate: Audio, truth: Audio) -> tuple[np.ndarray, np.ndarray]:
+    """Both clips as float32 ``(samples,)``.
+
+    Raises:
+        AstError: for another shape, no samples, NaN or infinite ones, or two lengths.
+    """
     estimate, truth = _clip("estimate", estimate), _clip("truth", truth)
     if len(estimate) != len(truth):
         raise AstError(f"estimate: found {len(estimate)} samples, accepted is the truth's {len(truth)}")
     return estimate, truth
 
 
-def _is_silent(audio: np.ndarray) -> bool:
+def is_silent(audio: np.ndarray) -> bool:
+    """Whether the RMS of a clip ``(samples,)`` is below -100 dB."""
     return bool(np.sqrt(np.mean(np.square(audio, dtype=np.float64))) < NO_LEVEL)
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson correlation of two series; 0 where one of them does not vary."""
     a, b = (series.astype(np.float64) - series.mean(dtype=np.float64) for series in (a, b))
     size = np.linalg.norm(a) * np.linalg.norm(b)
@@ -84,7 +90,7 @@ def log_spectral_distance(estimate: Tensor, truth: Tensor, floor: float = 1e-3) 
     return difference.square().mean(dim=-1).sqrt().mean(dim=-1)
 
 
-def lsd(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> np.ndarray:
+def lsd(estimate: Audio, truth: Audio) -> np.ndarray:
     """:func:`log_spectral_distance` of audio: each clip brought to RMS 0.07, then STFT with Hann 1024, hop 256.
 
     Args:
@@ -94,33 +100,25 @@ def lsd(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> np.ndarray
         float64 ``(B,)`` or ``()`` in dB. A silent clip stays silent: against another silent one it scores 0, against
         music about 20 to 40.
     """
-    shapes = tuple(np.shape(estimate)), tuple(np.shape(truth))
-    if shapes[0] != shapes[1] or len(shapes[0]) not in (1, 2) or 0 in shapes[0]:
-        raise AstError(
-            f"estimate and truth: found audio of shapes {shapes[0]} and {shapes[1]}, accepted are equal ones"
-        )
+    if np.ndim(estimate) == 2 and np.shape(estimate) == np.shape(truth):
+        return np.array([lsd(*pair) for pair in zip(estimate, truth, strict=True)])
     spectrogram = Spectrogram()
-    pairs = [(estimate, truth)] if len(shapes[0]) == 1 else zip(estimate, truth, strict=True)
-    values = []
-    for pair in pairs:
-        x, y = (spectrogram(torch.from_numpy(normalise_rms(audio))[None]) for audio in _pair(*pair))
-        values.append(log_spectral_distance(x, y).item())
-    return np.array(values).reshape(shapes[0][:-1])
+    x, y = (spectrogram(torch.from_numpy(normalise_rms(audio))[None]) for audio in checked_pair(estimate, truth))
+    return np.float64(log_spectral_distance(x, y).item())
 
 
-def chroma(audio: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+def chroma(audio: Audio) -> np.ndarray:
     """Energy in each of the 12 pitch classes, ``(12, T)``, class C first: STFT power (Hann 4096, hop 1024), A4 = 440
     Hz.
 
     The tuning is fixed, not estimated, so that a system that is out of tune does not have its chroma bins moved for it.
     """
     audio = _clip("audio", audio)
-    if len(audio) < 4096:
-        audio = np.pad(audio, (0, 4096 - len(audio)))
-    return librosa.feature.chroma_stft(y=audio, sr=sample_rate, n_fft=4096, hop_length=1024, tuning=0.0, norm=None)
+    audio = np.pad(audio, (0, max(4096 - len(audio), 0)))
+    return librosa.feature.chroma_stft(y=audio, sr=SAMPLE_RATE, n_fft=4096, hop_length=1024, tuning=0.0, norm=None)
 
 
-def chroma_cosine(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE) -> float:
+def chroma_cosine(estimate: Audio, truth: Audio) -> float:
     """Mean over frames of the cosine between the :func:`chroma` of output and truth, equation ``eval-chroma``.
 
     Frames in which the truth is silent (60 dB below its loudest frame) are left out. Frames in which the truth sounds
@@ -129,25 +127,21 @@ def chroma_cosine(estimate: np.ndarray | Tensor, truth: np.ndarray | Tensor, sam
     Returns:
         0 to 1, 1 for equal pitch classes; 0 when either signal is silent.
     """
-    estimate, truth = _pair(estimate, truth)
-    if _is_silent(estimate) or _is_silent(truth):
+    estimate, truth = checked_pair(estimate, truth)
+    if is_silent(estimate) or is_silent(truth):
         return 0.0
     vectors = []
-    for audio in (estimate, truth):
-        frames = chroma(audio, sample_rate)
+    for frames in (chroma(estimate), chroma(truth)):
         size = np.linalg.norm(frames, axis=0)
-        sounding = size > 1e-6 * size.max()
-        vectors.append((np.where(sounding, frames / np.where(sounding, size, 1), 0), sounding))
-    (x, _), (y, heard) = vectors
-    return float(np.sum(x * y, axis=0)[heard].mean())
+        vectors.append(np.where(size > 1e-6 * size.max(), frames / np.where(size > 0, size, 1), 0))
+    x, y = vectors
+    return float(np.sum(x * y, axis=0)[y.any(axis=0)].mean())
 
 
 # --- Distance to the score -------------------------------------------------------------------------------------------
 
 
-def pitch_track(
-    audio: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE, resolution: float = 0.25
-) -> tuple[np.ndarray, np.ndarray]:
+def pitch_track(audio: Audio, resolution: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
     """Fundamental frequency by pYIN (Mauch and Dixon 2014), within :data:`PITCH_RANGE`, 23 ms hop, 46 ms window.
 
     The window is the shortest that holds the lowest pitch: twice as long, the fast notes of a fiddle tune run together
@@ -162,19 +156,10 @@ def pitch_track(
         negative where the tracker thinks the frame unvoiced but has a guess. Silence has the frequency 0 everywhere.
     """
     audio = _clip("audio", audio)
-    times = np.arange(1 + len(audio) // PITCH_HOP) * PITCH_HOP / sample_rate
-    if _is_silent(audio):
+    times = np.arange(1 + len(audio) // PYIN["hop_length"]) * PYIN["hop_length"] / SAMPLE_RATE
+    if is_silent(audio):
         return times, np.zeros(len(times))
-    frequency, voiced, _ = librosa.pyin(
-        audio,
-        fmin=PITCH_RANGE[0],
-        fmax=PITCH_RANGE[1],
-        sr=sample_rate,
-        frame_length=PITCH_FRAME,
-        hop_length=PITCH_HOP,
-        resolution=resolution,
-        fill_na=None,
-    )
+    frequency, voiced, _ = librosa.pyin(audio, sr=SAMPLE_RATE, resolution=resolution, fill_na=None, **PYIN)
     return times, np.where(voiced, frequency, -frequency)
 
 
@@ -190,7 +175,7 @@ def score_pitch(notes: Notes, times: np.ndarray) -> np.ndarray:
     return frequency
 
 
-def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE) -> float:
+def raw_pitch_accuracy(audio: Audio, notes: Notes) -> float:
     """Share of frames with a note in the *score* whose tracked pitch is within 50 cents of it (``mir_eval.melody``).
 
     Equation ``eval-pitch``. Frames whose centre lies in a rest do not count. A guess counts whether or not the tracker
@@ -211,7 +196,7 @@ def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: in
             f"notes: found pitches {notes.pitch.min()} to {notes.pitch.max()}, "
             f"accepted by the pitch tracker are {int(np.ceil(lowest))} to {int(highest)}"
         )
-    times, estimate = pitch_track(audio, sample_rate)
+    times, estimate = pitch_track(audio)
     reference = score_pitch(notes, times)
     if not reference.any():
         raise AstError(f"notes: found {len(notes)}, none of which sounds within the clip")
@@ -222,19 +207,17 @@ def raw_pitch_accuracy(audio: np.ndarray | Tensor, notes: Notes, sample_rate: in
     return float(mir_eval.melody.raw_pitch_accuracy(*series, cent_tolerance=50))
 
 
-def pitch_by_age(
-    audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE
-) -> tuple[np.ndarray, np.ndarray]:
+def pitch_by_age(audio: Audio, notes: Notes) -> tuple[np.ndarray, np.ndarray]:
     """How soon after the beginning of a note its pitch is right: :func:`raw_pitch_accuracy` frame by frame.
 
     Args:
-        audio, notes, sample_rate: as there.
+        audio, notes: as there.
 
     Returns:
         of each frame with a note in the score: seconds since that note began ``(n,)``, and whether the tracked pitch
         is within 50 cents of it ``(n,)``.
     """
-    times, estimate = pitch_track(audio, sample_rate)
+    times, estimate = pitch_track(audio)
     reference = score_pitch(notes, times)
     sounding = reference > 0
     starts = np.sort(notes.onset)
@@ -243,7 +226,7 @@ def pitch_by_age(
     return age, np.abs(12 * np.log2(np.maximum(ratio, 1e-9))) <= 0.5
 
 
-def onset_f1(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE_RATE, window: float = 0.05) -> float:
+def onset_f1(audio: Audio, notes: Notes, window: float = 0.05) -> float:
     """F1 of detected onsets (``librosa``, spectral flux) against the score's, matched within ``window`` seconds.
 
     Equation ``eval-onset``. Notes that start together are one onset. Onsets in the first ``window`` seconds are left
@@ -253,24 +236,18 @@ def onset_f1(audio: np.ndarray | Tensor, notes: Notes, sample_rate: int = SAMPLE
         0 to 1; 1 when neither side has an onset, 0 when one side alone has. Silence has none.
     """
     audio = _clip("audio", audio)
-    reference = np.unique(notes.onset[notes.onset < len(audio) / sample_rate])
+    reference = np.unique(notes.onset[notes.onset < len(audio) / SAMPLE_RATE])
     detected = np.zeros(0)
-    if not _is_silent(audio):
+    if not is_silent(audio):
         padded = np.pad(audio, (0, max(2048 - len(audio), 0)))  # librosa's window
-        detected = librosa.onset.onset_detect(y=padded, sr=sample_rate, hop_length=ONSET_HOP, units="time")
+        detected = librosa.onset.onset_detect(y=padded, sr=SAMPLE_RATE, hop_length=ONSET_HOP, units="time")
     reference, detected = reference[reference >= window], detected[detected >= window]
     if not len(reference) or not len(detected):
         return float(len(reference) == len(detected))
     return float(mir_eval.onset.f_measure(reference, detected, window=window)[0])
 
 
-def envelope_correlation(
-    estimate: np.ndarray | Tensor,
-    truth: np.ndarray | Tensor,
-    notes: Notes,
-    sample_rate: int = SAMPLE_RATE,
-    min_duration: float = 1.0,
-) -> np.ndarray:
+def envelope_correlation(estimate: Audio, truth: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
     """Correlation of the two level envelopes over each long note: does a violin's note sustain and a piano's decay?
 
     Equation ``eval-envelope``. The level is the RMS of 1024 samples every 256, in dB, at least -80 dB, over the frames
@@ -280,127 +257,14 @@ def envelope_correlation(
         ``(N,)``, -1 to 1, one value for each note of at least ``min_duration`` seconds in the clip, in their order;
         empty when there is none. A level that does not change (silence) correlates 0 with anything.
     """
-    estimate, truth = _pair(estimate, truth)
-    levels = []
-    for audio in (estimate, truth):
-        rms = librosa.feature.rms(y=audio, frame_length=1024, hop_length=256)[0]
-        levels.append(20 * np.log10(np.maximum(rms, 1e-4)))
-    times = np.arange(len(levels[0])) * 256 / sample_rate
-    end = np.minimum(notes.onset + notes.duration, len(truth) / sample_rate)
+    estimate, truth = checked_pair(estimate, truth)
+    x, y = (librosa.feature.rms(y=audio, frame_length=1024, hop_length=256)[0] for audio in (estimate, truth))
+    x, y = (20 * np.log10(np.maximum(rms, 1e-4)) for rms in (x, y))
+    times = np.arange(len(x)) * 256 / SAMPLE_RATE
+    end = np.minimum(notes.onset + notes.duration, len(truth) / SAMPLE_RATE)
     values = []
     # Rounding in the clip's times must not drop a note of exactly the shortest duration.
     for index in np.flatnonzero(end - notes.onset >= min_duration - 1e-6):
         within = (times >= notes.onset[index]) & (times < end[index])
-        values.append(_correlation(levels[0][within], levels[1][within]))
+        values.append(correlation(x[within], y[within]))
     return np.array(values)
-
-
-# --- Table 1 of the paper, as published -------------------------------------------------------------------------------
-# The definitions are those of the paper's evaluation scripts, flaws included: each docstring says what is wrong with
-# it. ``original`` is the source clip; ``reference`` is a clip of the target instrument, of whatever piece.
-
-
-def _published_chroma(audio: np.ndarray, sample_rate: int, n_fft: int, hop: int) -> np.ndarray:
-    """librosa's chroma with its defaults: each frame's maximum is 1, tuning guessed; zeros for silence."""
-    if _is_silent(audio):
-        return np.zeros((12, 1 + len(audio) // hop))
-    return librosa.feature.chroma_stft(y=audio, sr=sample_rate, n_fft=n_fft, hop_length=hop)
-
-
-def published_chroma_distance(
-    estimate: np.ndarray | Tensor, original: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """Mean over frames of the Euclidean distance of chroma vectors (Hann 2048, hop 512, maximum 1); 0 is best.
-
-    Every frame is scaled to 1 at its strongest class and the tuning is guessed, so even noise has a chroma. Silent
-    frames are zero vectors.
-    """
-    x, y = (_published_chroma(audio, sample_rate, 2048, 512) for audio in _pair(estimate, original))
-    return float(np.linalg.norm(x - y, axis=0).mean())
-
-
-def published_onset_f1(
-    estimate: np.ndarray | Tensor, original: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """F1 of onset frames (hop 512) that coincide exactly: a detection one frame, 23 ms, late is wrong.
-
-    Random frames score the harmonic mean of the two rates of onsets (equation ``chance-f1``), 0.07 for music.
-
-    Returns:
-        0 to 1; 1 when neither has an onset, 0 when one alone has.
-    """
-    x, y = (
-        set(librosa.onset.onset_detect(y=audio, sr=sample_rate)) if not _is_silent(audio) else set()
-        for audio in _pair(estimate, original)
-    )
-    return 2 * len(x & y) / (len(x) + len(y)) if x or y else 1.0
-
-
-def published_pitch_correlation(
-    estimate: np.ndarray | Tensor, original: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """Correlation over frames of ``librosa.piptrack``'s frequencies averaged over all 1025 bins, most of them 0.
-
-    The mean mixes the number of spectral peaks with their frequencies and is no pitch; 0 for silence.
-    """
-    x, y = (librosa.piptrack(y=audio, sr=sample_rate)[0].mean(axis=0) for audio in _pair(estimate, original))
-    return _correlation(x, y)
-
-
-def published_mse_spectrogram(estimate: np.ndarray | Tensor, original: np.ndarray | Tensor) -> float:
-    """Mean squared difference of linear STFT magnitudes (Hann 1024, hop 256).
-
-    Loud partials decide, so silence does well.
-    """
-    x, y = (np.abs(librosa.stft(audio, n_fft=1024, hop_length=256)) for audio in _pair(estimate, original))
-    return float(np.mean(np.square(x - y)))
-
-
-def published_chroma_similarity(
-    estimate: np.ndarray | Tensor, original: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """Mean over the 12 pitch classes of the correlation over time (Hann 1024, hop 256); 1 is best, silence gives 0.
-
-    The paper reads a *low* value as strong transfer; it means that the notes were lost. A window of 1024 samples cannot
-    tell semitones apart below 500 Hz. Classes that do not vary are left out.
-    """
-    x, y = (_published_chroma(audio, sample_rate, 1024, 256) for audio in _pair(estimate, original))
-    varies = (x.std(axis=1) > 0) & (y.std(axis=1) > 0)
-    return (
-        float(np.mean([_correlation(a, b) for a, b in zip(x[varies], y[varies], strict=True)])) if varies.any() else 0.0
-    )
-
-
-def published_mfcc_distance(
-    estimate: np.ndarray | Tensor, reference: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """Mean over frames of the Euclidean distance of 13 MFCCs (hop 256), frame by frame; 0 is best.
-
-    The paper compares with a clip of another piece, so different notes count as different timbre; the first
-    coefficient is loudness and outweighs the rest.
-    """
-    x, y = (
-        librosa.feature.mfcc(y=audio, sr=sample_rate, n_mfcc=13, hop_length=256) for audio in _pair(estimate, reference)
-    )
-    return float(np.linalg.norm(x - y, axis=0).mean())
-
-
-def published_instrumentation_similarity(estimate: np.ndarray | Tensor, reference: np.ndarray | Tensor) -> float:
-    """Correlation over bins of the magnitudes summed over time (Hann 2048, hop 512); 1 is best, silence gives 0."""
-    x, y = (np.abs(librosa.stft(audio)).sum(axis=1) for audio in _pair(estimate, reference))
-    return _correlation(x, y)
-
-
-def published_self_similarity_distance(
-    estimate: np.ndarray | Tensor, reference: np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE
-) -> float:
-    """Share of entries in which two recurrence matrices differ, 0 to 1.
-
-    The published matrices are 20 × 20: the features are transposed, so the recurrence is between MFCC *coefficients*,
-    not between moments in time.
-    """
-    x, y = (
-        librosa.segment.recurrence_matrix(librosa.feature.mfcc(y=audio, sr=sample_rate).T)
-        for audio in _pair(estimate, reference)
-    )
-    return float(np.mean(x != y))

@@ -1,8 +1,7 @@
-"""Every target that the published weights must reach, measured on the test pieces: one table, a row a target.
+"""The evaluation's report: what is measured on the test pieces, each with its interval.
 
-Chapter: ``notebooks/12_evaluation.md``. On the command line::
-
-    python -c "from ast_lib.evaluation import report; print(report.measure('weights.safetensors', clips=12))"
+Chapter: ``notebooks/12_evaluation.md``, which renders the :func:`material`, runs the :func:`experiments` on it and
+shows the :func:`measurements`.
 """
 
 import dataclasses
@@ -15,20 +14,19 @@ from torch import Tensor
 from ast_lib.config import Config
 from ast_lib.data.clips import PairedClip, paired_clips
 from ast_lib.data.dataset import build_splits, stack_audio
-from ast_lib.data.synth import SOUNDFONTS, shared_synth, soundfont_path
+from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
-from ast_lib.evaluation import probes
-from ast_lib.evaluation import systems as evaluation
+from ast_lib.evaluation import systems
 from ast_lib.evaluation.baselines import average_power
-from ast_lib.evaluation.systems import directions, mean_interval, ratio_interval
+from ast_lib.evaluation.intervals import difference_interval, mean_interval, quotient_interval
+from ast_lib.evaluation.listener import called, train_listener
+from ast_lib.evaluation.probes import disentanglement, encode
 from ast_lib.files import CACHE
-from ast_lib.networks import checkpoint
 from ast_lib.networks.model import TransferModel
 from ast_lib.representation.spectrogram import Spectrogram
 
 UNSEEN = "Merlin"  # the soundfont that no weights are trained on
 LESSONS = 24  # training pieces that the listener and the baseline learn from
-LSD = {"piano_to_violin": 8.5, "violin_to_piano": 6.5}  # dB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,20 +44,6 @@ class Material:
     styles: list[PairedClip]
     lessons: dict[str, list[PairedClip]]
     probes: list[PairedClip]
-
-
-def additional(soundfonts: Iterable[str]) -> list[str]:
-    """The soundfonts that a chapter asks for beside those that the project installs, each once and in their order.
-
-    Raises:
-        AstError: for a name that is not in :data:`ast_lib.data.synth.SOUNDFONTS`, and for one that is not installed.
-    """
-    names = list(dict.fromkeys(soundfonts))
-    for name in names:
-        if name not in SOUNDFONTS:
-            raise AstError(f"soundfonts: found {name!r}, accepted are {', '.join(SOUNDFONTS)}")
-        soundfont_path(name)
-    return names
 
 
 def spread(items: list, count: int | None) -> list:
@@ -82,160 +66,99 @@ def material(
         clips: test clips of each direction, evenly spread over both kinds of piece; None takes all.
         excerpts: of each piece for the probes.
         cache: folder for parsed scores.
-        soundfonts: that play beside the default and :data:`UNSEEN`, see :func:`additional`. None plays because it
-            happens to be installed.
+        soundfonts: that play beside the default and :data:`UNSEEN`, names of :data:`ast_lib.data.synth.SOUNDFONTS`.
+            None plays because it happens to be installed.
 
     Raises:
         AstError: when the weights were trained on :data:`UNSEEN`, or a soundfont is unknown or missing.
     """
-    data, instruments = config.data, config.instruments
+    data, instruments, default = config.data, config.instruments, config.soundfonts[0]
     if UNSEEN in config.soundfonts:
         raise AstError(f"soundfonts: found {UNSEEN}, which is left out of training to be a voice never heard")
-    fonts = [*dict.fromkeys([config.soundfonts[0], *additional(soundfonts)]), UNSEEN]
+    synths = {font: shared_synth(font) for font in (default, *soundfonts, UNSEEN)}
     splits = build_splits(config, cache)
 
-    def play(pieces, seconds, soundfont, seed=data.seed, transpose=False):
-        return paired_clips(pieces, instruments, seconds, seed, shared_synth(soundfont), transpose)
+    def play(pieces, font, seconds=data.test_seconds, seed=data.seed, transpose=False):
+        return paired_clips(pieces, instruments, seconds, seed, synths[font], transpose)
 
-    # The number of a piece decides its excerpt: render all, then choose.
-    voices = {font: spread(play(splits.test, data.test_seconds, font), clips) for font in fonts}
-    practice = {instrument: spread(pieces, LESSONS // len(instruments)) for instrument, pieces in splits.train.items()}
-    lessons = [piece for pieces in practice.values() for piece in pieces]
+    lessons = {instrument: spread(pieces, LESSONS // len(instruments)) for instrument, pieces in splits.train.items()}
     spectrogram = Spectrogram(config.representation.n_fft, config.representation.hop)
-    power = {
-        instrument: average_power(spectrogram, stack_audio(play(pieces, data.test_seconds, fonts[0]), instrument))
-        for instrument, pieces in practice.items()
-    }
     held_out, seconds = [*splits.validation, *splits.test], config.training.seconds
     return Material(
-        voices=voices,
-        power=power,
-        styles=play(splits.validation, data.test_seconds, UNSEEN),
-        lessons={font: play(lessons, data.test_seconds, font) for font in fonts[1:]},
-        probes=[
-            clip
-            for i in range(excerpts)
-            for clip in play(held_out, seconds, fonts[0], seed=data.seed + 1 + i, transpose=True)
-        ],
-    )
-
-
-def measure(
-    weights: str | os.PathLike | TransferModel,
-    clips: int | None = None,
-    cache: str | os.PathLike = CACHE,
-    soundfonts: Iterable[str] = (),
-) -> pd.DataFrame:
-    """All targets for weights on disk or a model, see :func:`judge` and, for the arguments, :func:`material`."""
-    model = weights if isinstance(weights, TransferModel) else checkpoint.load_weights(weights)
-    return judge(
-        *experiments(model, "model", material(model.config, clips, cache=cache, soundfonts=soundfonts))[:2], "model"
+        # The number of a piece decides its excerpt: render all, then choose.
+        voices={font: spread(play(splits.test, font), clips) for font in synths},
+        power={i: average_power(spectrogram, stack_audio(play(lessons[i], default), i)) for i in instruments},
+        styles=play(splits.validation, UNSEEN),
+        lessons={font: play(sum(lessons.values(), []), font) for font in synths if font != default},
+        probes=[clip for i in range(excerpts) for clip in play(held_out, default, seconds, data.seed + 1 + i, True)],
     )
 
 
 def experiments(
     model: TransferModel, name: str, given: Material
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame, dict[str, dict[str, Tensor]]]:
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame, systems.Audio]:
     """Everything that is measured on rendered pieces.
 
     Returns:
         tables by experiment (``default``, ``unseen_source``, ``one_shot``, ``listener``; columns as in
         :mod:`ast_lib.evaluation.systems`), the table of probes, and the audio of ``default`` by task and system.
     """
-    fonts = list(given.voices)
-    default, unseen = given.voices[fonts[0]], given.voices[UNSEEN]
-    trained = {font: given.voices[font] for font in fonts[:-1]}
-    table, _, audio = evaluation.evaluate(model, name, default, "none", given.power)
-    plain = {task: systems[name] for task, systems in audio.items()}
-    listener = probes.train_listener(given.lessons, model.config.instruments)
-    heard = []
-    for _, target, task in directions(model.config):
-        sounds = {
-            "truth": stack_audio(default, target),
-            **{s: audio[task][s] for s in ("source_copy", "spectral_envelope", "ceiling", name)},
-        }
-        for system, sound in sounds.items():
-            values = probes.called(listener, sound, target)
-            heard += [
-                (task, system, clip.piece, clip.kind, "called_target", value)
-                for clip, value in zip(default, values, strict=True)
-            ]
+    trained = dict(given.voices)
+    unseen = trained.pop(UNSEEN)
+    default = next(iter(trained.values()))
+    table, audio = systems.evaluate(model, name, default, given.power)
+    prototype = {task: of_task[name] for task, of_task in audio.items()}
+    listener, heard = train_listener(given.lessons, model.config.instruments), []
+    pieces = pd.DataFrame({"piece": [clip.piece for clip in default], "kind": [clip.kind for clip in default]})
+    for _, target, task in systems.directions(model.config):
+        sounds = audio[task] | {"truth": stack_audio(default, target)}
+        for system in ("truth", "source_copy", "spectral_envelope", "ceiling", name):
+            value = called(listener, sounds[system], target)
+            heard.append(pieces.assign(task=task, system=system, metric="called_target", value=value))
     tables = {
         "default": table,
-        "unseen_source": evaluation.unseen_source(model, name, default, unseen),
-        "one_shot": evaluation.one_shot(model, name, trained, unseen, given.styles, plain),
-        "listener": pd.DataFrame(heard, columns=["task", "system", "piece", "kind", "metric", "value"]),
+        "unseen_source": systems.unseen_source(model, name, default, unseen),
+        "one_shot": systems.one_shot(model, name, trained, unseen, given.styles, prototype),
+        "listener": pd.concat(heard, ignore_index=True),
     }
-    return tables, probes.disentanglement(probes.encode(model, given.probes)), audio
+    return tables, disentanglement(encode(model, given.probes)), audio
 
 
-def judge(tables: Mapping[str, pd.DataFrame], probed: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Each target beside what was measured.
+def measurements(tables: Mapping[str, pd.DataFrame], probed: pd.DataFrame, name: str) -> pd.DataFrame:
+    """What the :func:`experiments` say about the system ``name``, a row a measurement.
 
     Returns:
-        columns ``target, task, value, low, high`` (95 % over pieces), ``accepted`` (as text) and ``reached``.
+        columns ``measurement, task, value, low, high`` (95 % over pieces; the task ``probe`` is that of the stronger
+        probe). What cannot be measured on these pieces has no row.
     """
     rows = []
-
-    def add(target, task, interval, sign, limit):
-        value = interval[0]
-        rows.append((target, task, *interval, f"{sign} {limit:.3g}", value <= limit if sign == "≤" else value >= limit))
-
-    def pick(experiment, metric, task, system=name):
-        table = tables[experiment]
-        return table[(table["metric"] == metric) & (table["task"] == task) & (table["system"] == system)]
-
-    def difference(a, b):
-        both = a.set_index("piece")["value"] - b.set_index("piece")["value"]
-        return ratio_interval(both, both * 0 + 1)
-
-    def quotient(a, b):
-        both = [table.groupby("piece")["value"].mean() for table in (a, b)]
-        return ratio_interval(*both)
-
+    rivals = {s.removeprefix("voice_"): s for s in tables["one_shot"]["system"].unique() if s.startswith("voice_")}
+    rivals = {"prototype": f"{name}_prototype"} | rivals
     for task in tables["default"]["task"].unique():
-        target = task.split("_to_")[1]
-        lsd = pick("default", "lsd", task)
-        if task in LSD:
-            add("LSD, default soundfont (dB)", task, mean_interval(lsd), "≤", LSD[task])
-        phase = difference(pick("default", "lsd", task, f"{name}_predicted_phase"), lsd)
-        add("LSD, predicted phase above refined (dB)", task, phase, "≤", 1.0)
-        add(
-            "LSD, source on a soundfont left out (dB)",
-            task,
-            mean_interval(pick("unseen_source", "lsd", task)),
-            "≤",
-            9.5,
-        )
-        shot = pick("one_shot", "lsd", task, f"{name}_one_shot")
-        gain = difference(pick("one_shot", "lsd", task, f"{name}_prototype"), shot)
-        add("one-shot closer than prototype by (dB)", task, gain, "≥", 1.5)
-        for system in tables["one_shot"]["system"].unique():
-            if system.startswith("voice_"):
-                gain = difference(pick("one_shot", "lsd", task, system), shot)
-                add(f"one-shot closer than {system.removeprefix('voice_')} by (dB)", task, gain, "≥", 0.0)
-        add("chroma cosine", task, mean_interval(pick("default", "chroma_cosine", task)), "≥", 0.9)
-        accuracy = [pick("default", "raw_pitch_accuracy", task, system) for system in (name, "truth")]
-        if len(accuracy[0]):
-            add("raw pitch accuracy over the truth's own", task, quotient(*accuracy), "≥", 0.95)
-        if target == "piano":
-            add("onset F1 (50 ms)", task, mean_interval(pick("default", "onset_f1", task)), "≥", 0.85)
-        long_notes = pick("default", "envelope_correlation", task)
-        if target == "violin" and len(long_notes):
-            add("envelope correlation of notes of 1 s or more", task, mean_interval(long_notes), "≥", 0.8)
-        add("outputs called the target", task, mean_interval(pick("listener", "called_target", task)), "≥", 0.95)
-    for read, code, sign, limit in (
-        ("instrument", "content", "≤", 0.65),
-        ("instrument", "content_pooled", "≤", 0.65),
-        ("instrument", "style", "≥", 0.99),
-    ):
-        best = probed[(probed["read"] == read) & (probed["code"] == code)].iloc[0]
-        add(f"{read} read from {code}", "probe", (best["accuracy"], best["low"], best["high"]), sign, limit)
-    for code in ("content", "style"):
-        best = probed[(probed["read"] == "pitch_class") & (probed["code"] == code)].iloc[0]
-        # What chance is to the stronger of two probes on clips of few pieces, the styles of other clips show.
-        above, limit = ("above chance", best["chance"]) if code == "content" else ("at chance: ≤", best["shuffled"])
-        reached = best["low"] > limit if code == "content" else best["accuracy"] <= limit
-        values = (best["accuracy"], best["low"], best["high"])
-        rows.append((f"pitch class read from {code}", "probe", *values, f"{above} {limit:.3f}", reached))
-    return pd.DataFrame(rows, columns=["target", "task", "value", "low", "high", "accepted", "reached"])
+
+        def of(experiment, metric, system=name, task=task):
+            found = tables[experiment]
+            return found[(found["metric"] == metric) & (found["task"] == task) & (found["system"] == system)]
+
+        lsd, phase = of("default", "lsd"), of("default", "lsd", f"{name}_predicted_phase")
+        pitch, true_pitch = of("default", "raw_pitch_accuracy"), of("default", "raw_pitch_accuracy", "truth")
+        shot = of("one_shot", "lsd", f"{name}_one_shot")
+        found = [
+            ("LSD, default soundfont (dB)", mean_interval, lsd),
+            ("LSD, predicted phase above refined (dB)", difference_interval, phase, lsd),
+            ("LSD, source on a soundfont left out (dB)", mean_interval, of("unseen_source", "lsd")),
+            *(
+                (f"one-shot closer than {rival} by (dB)", difference_interval, of("one_shot", "lsd", system), shot)
+                for rival, system in rivals.items()
+            ),
+            ("chroma cosine", mean_interval, of("default", "chroma_cosine")),
+            ("raw pitch accuracy over the truth's own", quotient_interval, pitch, true_pitch),
+            ("onset F1 (50 ms)", mean_interval, of("default", "onset_f1")),
+            ("envelope correlation of notes of 1 s or more", mean_interval, of("default", "envelope_correlation")),
+            ("outputs called the target", mean_interval, of("listener", "called_target")),
+        ]
+        rows += [(title, task, *interval(*parts)) for title, interval, *parts in found if len(parts[0])]
+    for (read, code), best in probed.groupby(["read", "code"], sort=False).first().iterrows():
+        title = f"{read.replace('_', ' ')} read from {code}"
+        rows.append((title, "probe", best["accuracy"], best["low"], best["high"]))
+    return pd.DataFrame(rows, columns=["measurement", "task", "value", "low", "high"])

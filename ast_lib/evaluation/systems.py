@@ -1,23 +1,23 @@
 """Evaluation on the held-out pairs: every system against the true target, clip by clip.
 
-Chapter: ``notebooks/12_evaluation.md``; ``notebooks/15_listening.md`` plays what is measured here. Rows *source copy*
-and *ceiling* bound every figure: what doing nothing scores, and what the true magnitude scores after resynthesis.
+Chapter: ``notebooks/12_evaluation.md``; ``notebooks/15_listening.md`` plays what is measured here. The rows *source
+copy* and *ceiling* bound every figure: what doing nothing scores, and what the true magnitude scores after resynthesis.
 
-Tables are long: one row a value, with the columns ``task, system, piece, kind, metric, value``.
+A task is a direction between two instruments, such as ``piano_to_violin``. Tables are long: one row a value, with the
+columns ``task, system, piece, kind, metric, value``. Audio is ``(clips, samples)``, by task and system.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import joblib
 import numpy as np
 import pandas as pd
-import scipy.stats
 import torch
 from torch import Tensor
 
-from ast_lib.audio.levels import RMS
+from ast_lib.audio.levels import normalise_rms
 from ast_lib.audio.streams import Stream
-from ast_lib.book import results
 from ast_lib.config import Config
 from ast_lib.data.clips import PairedClip
 from ast_lib.data.dataset import stack_audio
@@ -31,19 +31,26 @@ from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_styles
 from ast_lib.transfer.pipeline import class_style, synthesise, transfer_batch
 
-UNITS = {
-    "lsd": "dB",
-    "chroma_cosine": "1",
-    "raw_pitch_accuracy": "1",
-    "onset_f1": "1",
-    "envelope_correlation": "1",
+Audio = dict[str, dict[str, Tensor]]
+METRICS = {  # the values for one clip: none where a metric has no meaning, several for several notes
+    "lsd": lambda sound, truth, notes: [metrics.lsd(sound, truth)],
+    "chroma_cosine": lambda sound, truth, notes: [metrics.chroma_cosine(sound, truth)],
+    "raw_pitch_accuracy": lambda sound, _, notes: (
+        [metrics.raw_pitch_accuracy(sound, notes)] if notes.monophonic else []
+    ),
+    "onset_f1": lambda sound, _, notes: [metrics.onset_f1(sound, notes)],
+    "envelope_correlation": lambda sound, truth, notes: metrics.envelope_correlation(sound, truth, notes).tolist(),
 }
+AGAINST_SCORE = ("raw_pitch_accuracy", "onset_f1")
 
 
-def at_rms(audio: Tensor, rms: float = RMS) -> Tensor:
-    """Each row of ``(B, samples)`` scaled to ``rms``; silence stays."""
-    level = audio.square().mean(dim=-1, keepdim=True).sqrt()
-    return torch.where(level > 1e-5, audio * (rms / level.clamp_min(1e-5)), audio)
+def directions(config: Config) -> Iterator[tuple[str, str, str]]:
+    """``source, target, task`` for every two instruments, such as ``piano, violin, piano_to_violin``."""
+    for source, target in itertools.permutations(config.instruments, 2):
+        yield source, target, f"{source}_to_{target}"
+
+
+# --- Systems: what makes the audio -----------------------------------------------------------------------------------
 
 
 def ceiling(model: TransferModel, truth: Tensor) -> Tensor:
@@ -62,6 +69,11 @@ def teacher_forced_batch(model: TransferModel, source: Tensor, truth: Tensor, st
         content = model.encode_content(features)
         prediction = model.teacher_forced(context, content, style.to(content.dtype))
     return model.to_stft(prediction, 1 + source.shape[-1] // model.config.representation.hop)
+
+
+def transferred(model: TransferModel, heard: Tensor, style: Tensor) -> Tensor:
+    """Free-running transfer with refined phase at RMS 0.07: ``(B, samples)`` to the same."""
+    return normalise_rms(synthesise(model, transfer_batch(model, heard, style), heard.shape[-1], "refined"))
 
 
 def outputs(
@@ -89,37 +101,31 @@ def outputs(
     style, samples = class_style(model, target, len(clips)), heard.shape[-1]
     free = transfer_batch(model, heard, style)
     forced = teacher_forced_batch(model, heard, truth, style)
-    spectrogram, baseline = model.representation.spectrogram, {}
+    systems = {"source_copy": heard}
     if power is not None:
-        baseline["spectral_envelope"] = envelope_transfer(spectrogram, heard, power[source], power[target])
-    systems = {
-        "source_copy": heard,
-        **baseline,
+        spectrogram = model.representation.spectrogram
+        systems["spectral_envelope"] = envelope_transfer(spectrogram, heard, power[source], power[target])
+    systems |= {
         "ceiling": ceiling(model, truth),
         name: synthesise(model, free, samples, "refined"),
         f"{name}_predicted_phase": synthesise(model, free, samples, "predicted"),
         f"{name}_teacher_forced": synthesise(model, forced, samples, "refined"),
     }
-    return {system: at_rms(audio) for system, audio in systems.items()}
+    return {system: normalise_rms(audio) for system, audio in systems.items()}
+
+
+# --- Scores ----------------------------------------------------------------------------------------------------------
 
 
 def measure(metric: str, sound: np.ndarray, truth: np.ndarray, notes: Notes) -> list[float]:
-    """The values of a metric of :data:`UNITS` for one clip: none where it has no meaning, several for several notes."""
-    if metric == "lsd":
-        return [float(metrics.lsd(sound, truth))]
-    if metric == "chroma_cosine":
-        return [metrics.chroma_cosine(sound, truth)]
-    if metric == "raw_pitch_accuracy":
-        return [metrics.raw_pitch_accuracy(sound, notes)] if notes.monophonic else []
-    if metric == "onset_f1":
-        return [metrics.onset_f1(sound, notes)]
-    if metric == "envelope_correlation":
-        return metrics.envelope_correlation(sound, truth, notes).tolist()
-    raise AstError(f"metric: found {metric!r}, accepted are {', '.join(UNITS)}")
+    """The values of one of :data:`METRICS` for one clip: none where it has no meaning, several for several notes."""
+    if metric not in METRICS:
+        raise AstError(f"metric: found {metric!r}, accepted are {', '.join(METRICS)}")
+    return METRICS[metric](sound, truth, notes)
 
 
 def score(
-    systems: dict[str, Tensor], clips: list[PairedClip], target: str, chosen: Sequence[str] = tuple(UNITS)
+    systems: Mapping[str, Tensor], clips: list[PairedClip], target: str, chosen: Sequence[str] = tuple(METRICS)
 ) -> pd.DataFrame:
     """The chosen metrics per system and clip: columns ``system, piece, kind, metric, value``.
 
@@ -129,21 +135,18 @@ def score(
     """
     truth = stack_audio(clips, target).numpy()
     cells = [
-        (system, clip, metric, sound, target_sound)
+        (system, clip, metric, sound, true_sound)
         for system, audio in {**systems, "truth": truth}.items()
-        for sound, target_sound, clip in zip(np.asarray(audio), truth, clips, strict=True)
+        for sound, true_sound, clip in zip(np.asarray(audio), truth, clips, strict=True)
         for metric in chosen
-        if system != "truth" or metric in ("raw_pitch_accuracy", "onset_f1")
+        if system != "truth" or metric in AGAINST_SCORE
     ]
     # Here first: processes that compile the same function of librosa's at the same time can crash.
     for metric in chosen:
         measure(metric, truth[0], truth[0], clips[0].notes)
     # Starting processes takes as long as a hundred values or two.
     parallel = joblib.Parallel(n_jobs=-1 if len(cells) > 400 else 1)
-    values = parallel(
-        joblib.delayed(measure)(metric, sound, target_sound, clip.notes)
-        for _, clip, metric, sound, target_sound in cells
-    )
+    values = parallel(joblib.delayed(measure)(metric, *sounds, clip.notes) for _, clip, metric, *sounds in cells)
     rows = [
         (system, clip.piece, clip.kind, metric, value)
         for (system, clip, metric, *_), found in zip(cells, values, strict=True)
@@ -152,61 +155,21 @@ def score(
     return pd.DataFrame(rows, columns=["system", "piece", "kind", "metric", "value"])
 
 
-def directions(config: Config) -> Iterator[tuple[str, str, str]]:
-    """``source, target, task`` for every two instruments, such as ``piano, violin, piano_to_violin``."""
-    for source in config.instruments:
-        for target in config.instruments:
-            if source != target:
-                yield source, target, f"{source}_to_{target}"
+def score_tasks(audio: Audio, clips: list[PairedClip], chosen: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
+    """:func:`score` of the systems of every task, with a column ``task``."""
+    tables = [score(systems, clips, task.split("_to_")[1], chosen).assign(task=task) for task, systems in audio.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+# --- Experiments -----------------------------------------------------------------------------------------------------
 
 
 def evaluate(
-    model: TransferModel,
-    name: str,
-    clips: list[PairedClip],
-    weights: str,
-    power: Mapping[str, Tensor] | None = None,
-) -> tuple[pd.DataFrame, list[results.Record], dict[str, dict[str, Tensor]]]:
-    """Score every system in every direction between the model's instruments.
-
-    Args:
-        model, name, clips, power: as for :func:`outputs`.
-        weights: what the records say of where the weights came from.
-
-    Returns:
-        the table of :func:`score` with a column ``task``, the summary records, and the audio by task and system.
-    """
-    tables, audio = [], {}
-    for source, target, task in directions(model.config):
-        audio[task] = outputs(model, name, clips, source, target, power)
-        tables.append(score(audio[task], clips, target).assign(task=task))
-    table = pd.concat(tables, ignore_index=True)
-    return table, to_records(table, model.config, weights), audio
-
-
-def to_records(table: pd.DataFrame, config: Config, weights: str) -> list[results.Record]:
-    """Mean and standard deviation of every metric, task and system of a table."""
-    return [
-        results.summarise(
-            group["value"].to_numpy(np.float64),
-            metric=metric,
-            task=task,
-            system=system,
-            unit=UNITS[metric],
-            profile=config.name,
-            weights=weights,
-            seed=config.training.seed,
-        )
-        for (metric, task, system), group in table.groupby(["metric", "task", "system"], sort=True)
-    ]
-
-
-# --- Voices that training never heard --------------------------------------------------------------------------------
-
-
-def transferred(model: TransferModel, heard: Tensor, style: Tensor) -> Tensor:
-    """Free-running transfer with refined phase at RMS 0.07: ``(B, samples)`` to the same."""
-    return at_rms(synthesise(model, transfer_batch(model, heard, style), heard.shape[-1], "refined"))
+    model: TransferModel, name: str, clips: list[PairedClip], power: Mapping[str, Tensor] | None = None
+) -> tuple[pd.DataFrame, Audio]:
+    """Score every system in every direction between the model's instruments; arguments as for :func:`outputs`."""
+    audio = {task: outputs(model, name, clips, a, b, power) for a, b, task in directions(model.config)}
+    return score_tasks(audio, clips), audio
 
 
 def unseen_source(model: TransferModel, name: str, clips: list[PairedClip], unseen: list[PairedClip]) -> pd.DataFrame:
@@ -219,21 +182,20 @@ def unseen_source(model: TransferModel, name: str, clips: list[PairedClip], unse
     Returns:
         LSD and chroma cosine of ``source_copy`` and ``name``.
     """
-    tables = []
+    audio = {}
     for source, target, task in directions(model.config):
         heard = stack_audio(unseen, source)
-        systems = {"source_copy": heard, name: transferred(model, heard, class_style(model, target, len(heard)))}
-        tables.append(score(systems, clips, target, ("lsd", "chroma_cosine")).assign(task=task))
-    return pd.concat(tables, ignore_index=True)
+        audio[task] = {"source_copy": heard, name: transferred(model, heard, class_style(model, target, len(heard)))}
+    return score_tasks(audio, clips, ("lsd", "chroma_cosine"))
 
 
 def one_shot(
     model: TransferModel,
     name: str,
-    voices: dict[str, list[PairedClip]],
+    voices: Mapping[str, list[PairedClip]],
     unseen: list[PairedClip],
     style_clips: list[PairedClip],
-    prototype: dict[str, Tensor] | None = None,
+    prototype: Mapping[str, Tensor],
 ) -> pd.DataFrame:
     """The target voice is one that training left out, given as a single clip of another piece.
 
@@ -242,7 +204,7 @@ def one_shot(
         voices: the held-out excerpts on each trained soundfont that plays, the default one first.
         unseen: the same excerpts on the soundfont left out: their audio is the truth.
         style_clips: clips of *other* pieces on the soundfont left out, used in turn.
-        prototype: by task, the outputs with the class prototype where they are known already.
+        prototype: by task, the outputs with the class prototype, those of ``name`` in :func:`evaluate`.
 
     Returns:
         LSD to the truth of ``source_copy``, ``ceiling``, ``name_prototype``, ``name_one_shot`` and, for each trained
@@ -256,113 +218,14 @@ def one_shot(
     same = [clip.piece for clip, style in zip(sources, chosen, strict=True) if clip.piece == style.piece]
     if same:
         raise AstError(f"style_clips: found one of the source's own piece {same[0]}, accepted are other pieces")
-    tables = []
+    audio = {}
     for source, target, task in directions(model.config):
         heard = stack_audio(sources, source)
-        style = clip_styles(model, stack_audio(chosen, target))
-        plain = prototype[task] if prototype else transferred(model, heard, class_style(model, target, len(heard)))
-        systems = {
+        audio[task] = {
             "source_copy": heard,
             "ceiling": ceiling(model, stack_audio(unseen, target)),
-            f"{name}_prototype": plain,
-            f"{name}_one_shot": transferred(model, heard, style),
+            f"{name}_prototype": prototype[task],
+            f"{name}_one_shot": transferred(model, heard, clip_styles(model, stack_audio(chosen, target))),
             **{f"voice_{font.lower()}": stack_audio(clips, target) for font, clips in voices.items()},
         }
-        tables.append(score(systems, unseen, target, ("lsd",)).assign(task=task))
-    return pd.concat(tables, ignore_index=True)
-
-
-# --- Table 1 of the paper --------------------------------------------------------------------------------------------
-
-# What the paper compares an output with: reconstructions with the clip itself; transfers with the source they came
-# from, or with a clip of the target instrument that is of another piece.
-RECONSTRUCTION = {
-    "chroma distance": metrics.published_chroma_distance,
-    "onset F1": metrics.published_onset_f1,
-    "pitch correlation": metrics.published_pitch_correlation,
-    "MSE of the spectrogram": metrics.published_mse_spectrogram,
-}
-CONTENT = {"chroma similarity": metrics.published_chroma_similarity}
-TIMBRE = {
-    "MFCC distance": metrics.published_mfcc_distance,
-    "instrumentation similarity": metrics.published_instrumentation_similarity,
-    "self-similarity distance": metrics.published_self_similarity_distance,
-}
-
-
-def published_table(
-    model: TransferModel, name: str, clips: list[PairedClip], audio: dict[str, dict[str, Tensor]]
-) -> pd.DataFrame:
-    """The metrics of the paper's Table 1 as published: the model, ``source_copy`` and ``ceiling``.
-
-    Args:
-        model, name, clips: as for :func:`outputs`; 2 clips or more, since references are clips of another piece.
-        audio: by task and system, the outputs for these clips, as of :func:`evaluate`.
-
-    Returns:
-        columns ``task, system, piece, metric, value``, the tasks and metrics named as in
-        ``results/table1_published.csv``. In a reconstruction, the target is the source's own prototype, and
-        ``source_copy`` is perfect by definition.
-    """
-    rows = []
-
-    def add(task, system, sounds, others, functions):
-        for clip, sound, other in zip(clips, sounds, others, strict=True):
-            rows.extend((task, system, clip.piece, metric, f(sound, other)) for metric, f in functions.items())
-
-    for instrument in model.config.instruments:
-        original = stack_audio(clips, instrument)
-        rebuilt = transferred(model, original, class_style(model, instrument, len(clips)))
-        systems = {"source_copy": original, "ceiling": at_rms(ceiling(model, original)), name: rebuilt}
-        for system, sounds in systems.items():
-            add(f"{instrument}_reconstruction", system, sounds, original, RECONSTRUCTION)
-    for source, target, task in directions(model.config):
-        original, reference = stack_audio(clips, source), stack_audio(clips, target).roll(1, dims=0)
-        for system in ("source_copy", "ceiling", name):
-            add(task, system, audio[task][system], original, CONTENT)
-            add(task, system, audio[task][system], reference, TIMBRE)
-    return pd.DataFrame(rows, columns=["task", "system", "piece", "metric", "value"])
-
-
-# --- Intervals -------------------------------------------------------------------------------------------------------
-
-
-def ratio_interval(
-    numerators: Sequence[float], denominators: Sequence[float], level: float = 0.95
-) -> tuple[float, float, float]:
-    """Ratio of two sums over pieces, and its percentile bootstrap interval, equation ``bootstrap-ratio``.
-
-    A mean of several values a piece is such a ratio: sums over counts. Pieces, not values, are drawn with replacement,
-    since values of one piece are not independent.
-
-    Args:
-        numerators, denominators: one number each a piece.
-
-    Returns:
-        value, lower and upper end; both ends are the value where there is a single piece.
-    """
-    a, b = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
-
-    def ratio(a, b, axis=-1):
-        return a.sum(axis=axis) / b.sum(axis=axis)
-
-    value = float(ratio(a, b))
-    if len(a) < 2:
-        return value, value, value
-    bootstrap = scipy.stats.bootstrap(
-        (a, b),
-        ratio,
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        confidence_level=level,
-        method="percentile",
-        rng=0,
-    )
-    return value, *map(float, bootstrap.confidence_interval)
-
-
-def mean_interval(table: pd.DataFrame) -> tuple[float, float, float]:
-    """Mean of a table's column ``value`` and its interval over pieces (:func:`ratio_interval`)."""
-    by_piece = table.groupby("piece")["value"].agg(["sum", "count"])
-    return ratio_interval(by_piece["sum"], by_piece["count"])
+    return score_tasks(audio, unseen, ("lsd",))

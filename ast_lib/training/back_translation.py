@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ast_lib.audio.levels import RMS
+from ast_lib.audio.levels import normalise_rms
 from ast_lib.networks.decoder import Prediction
 from ast_lib.networks.model import TransferModel
 from ast_lib.processes import Part
@@ -87,5 +87,4 @@ def played(model: TransferModel, prediction: Prediction, frames: int) -> Feature
     with torch.autocast(prediction.context.device.type, enabled=False):
         stft = model.to_stft(prediction, frames)
         audio = model.representation.spectrogram.invert(stft, (frames - 1) * model.config.representation.hop)
-        level = audio.square().mean(dim=1, keepdim=True).sqrt()
-        return model.representation(audio * (RMS / level.clamp_min(1e-4)))
+        return model.representation(normalise_rms(audio))

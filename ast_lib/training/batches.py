@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ast_lib.config import Config
+from ast_lib.data.rooms import record_in_room
 from ast_lib.data.samplers import Sampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
-from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING, equalise, record_in_room
+from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING, equalise
 from ast_lib.transfer.latency import align
 
 MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts

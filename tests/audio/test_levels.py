@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import noise, tone
@@ -42,6 +43,27 @@ def test_powers_are_those_of_the_frames_whatever_the_blocks(lengths):
 def test_a_known_level():
     assert level_of(np.full(1000, 0.5, np.float32)).rms == 0.5
     assert normalise_rms(np.full(10, 0.5, np.float32), 0.1).tolist() == pytest.approx([0.1] * 10)
+
+
+def test_every_signal_of_a_batch_is_brought_to_the_level_and_silence_stays():
+    audio = torch.stack(
+        [torch.full((100,), -0.5), torch.linspace(-1, 1, 100), torch.zeros(100), torch.full((100,), 1e-6)]
+    )
+    scaled = normalise_rms(audio, 0.2)
+    assert scaled.square().mean(dim=1).sqrt()[:2].tolist() == pytest.approx([0.2, 0.2])
+    assert torch.equal(scaled[2:], audio[2:])
+    torch.testing.assert_close(scaled[0], torch.full((100,), -0.2))
+    torch.testing.assert_close(normalise_rms(scaled, 0.2), scaled)
+    assert normalise_rms(torch.ones(1, 1)).item() == pytest.approx(0.07)
+    array = normalise_rms(audio.numpy(), 0.2)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array, scaled, rtol=1e-6)
+    np.testing.assert_array_equal(normalise_rms(audio[1].numpy(), 0.2), array[1])
+
+
+def test_nan_stays_visible():
+    assert normalise_rms(torch.tensor([[float("nan"), 1.0]])).isnan().any()
+    assert np.isnan(normalise_rms(np.array([np.nan, 1.0]))).any()
 
 
 # --- Gain over time

@@ -115,6 +115,10 @@ def test_every_public_function_is_reached_from_a_chapter(root, chapters, library
     trees = {path: ast.parse(text) for path, text in library.items()}
     bodies, reached = collections.defaultdict(set), set()
     for tree in trees.values():
+        for node in tree.body:  # constants, such as a dictionary of functions
+            if isinstance(node, ast.Assign):
+                for name in names_in(ast.Tuple(node.targets)):
+                    bodies[name] |= set(names_in(node.value))
         for name, node in definitions(tree):
             # A class is not its methods: each of them is reached by its own name.
             parts = [part for part in node.body if not isinstance(part, ast.FunctionDef)] + node.decorator_list

@@ -9,7 +9,7 @@ from models import noise, tone
 from published_models import SHORT, SMALL_PAPER, parameters, published_tiny, trainer
 
 from ast_lib.config import override
-from ast_lib.evaluation import outputs
+from ast_lib.evaluation.systems import outputs
 from ast_lib.networks.checkpoint import save_weights
 from ast_lib.published.model import load_weights
 from ast_lib.transfer import transfer

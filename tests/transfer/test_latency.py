@@ -10,7 +10,7 @@ from ast_lib.config import override
 from ast_lib.data.onsets import onset_delay, voice_latency
 from ast_lib.data.synth import SAMPLE_RATE, shared_synth
 from ast_lib.errors import AstError
-from ast_lib.evaluation import teacher_forced_batch
+from ast_lib.evaluation.systems import teacher_forced_batch
 from ast_lib.training import Trainer, batches
 from ast_lib.transfer import transfer, transfer_batch
 from ast_lib.transfer.latency import align, in_time, known_latency, shift, shift_stream
