@@ -13,14 +13,16 @@ from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import prototype_margin
 from ast_lib.networks.decoder import SectionTensors
 from ast_lib.processes import ALONE, Part
+from ast_lib.published.code_losses import (
+    hsic_published,
+    hsic_unbiased,
+    negative_cross_entropy,
+    prototype_margin_squared,
+)
 from ast_lib.published.config import PublishedConfig
 from ast_lib.published.losses import (
     complex_mse,
-    hsic_published,
-    hsic_unbiased,
     magnitude_mse,
-    negative_cross_entropy,
-    prototype_margin_squared,
     spectral_difference,
     spectral_difference_published,
     temporal_difference,

@@ -12,7 +12,7 @@ from ast_lib.data.dataset import stack_audio
 from ast_lib.evaluation.systems import ceiling, directions, transferred
 from ast_lib.networks.model import TransferModel
 from ast_lib.published import metrics
-from ast_lib.transfer.recordings import class_style
+from ast_lib.transfer.pipeline import class_style
 
 # What the paper compares an output with: reconstructions with the clip itself; transfers with the source they came
 # from, or with a clip of the target instrument that is of another piece.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ast_lib.errors import AstError
 from ast_lib.losses.adversarial import critic_hinge, discriminator_cross_entropy, negative_entropy, realism_loss
-from ast_lib.published.losses import negative_cross_entropy
+from ast_lib.published.code_losses import negative_cross_entropy
 
 
 def random_logits(*shape, seed=0):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ast_lib.book.statistics import permutation_test
 from ast_lib.errors import AstError
 from ast_lib.losses.hsic import gaussian_kernel, hsic_biased, linear_kernel, median_width
-from ast_lib.published.losses import hsic_published, hsic_unbiased
+from ast_lib.published.code_losses import hsic_published, hsic_unbiased
 
 unit_kernel = functools.partial(gaussian_kernel, width=1.0)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ast_lib.errors import AstError
 from ast_lib.losses.margin import class_prototypes, prototype_margin
-from ast_lib.published.losses import prototype_margin_squared
+from ast_lib.published.code_losses import prototype_margin_squared
 
 FORMS = [prototype_margin, prototype_margin_squared]
 

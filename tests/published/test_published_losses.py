@@ -8,13 +8,12 @@ import torch
 
 from ast_lib.errors import AstError
 from ast_lib.losses.hsic import gaussian_kernel, hsic_biased, median_width
+from ast_lib.published.code_losses import hsic_published, median_width_published
 from ast_lib.published.losses import (
     complex_mse,
-    hsic_published,
     magnitude_mse,
     magnitude_phase_consistency,
     magnitude_phase_consistency_published,
-    median_width_published,
     spectral_difference,
     spectral_difference_published,
     temporal_difference,

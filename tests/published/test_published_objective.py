@@ -8,15 +8,17 @@ from ast_lib.config import override
 from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
 from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import class_prototypes, prototype_margin
+from ast_lib.published.code_losses import (
+    hsic_published,
+    hsic_unbiased,
+    negative_cross_entropy,
+    prototype_margin_squared,
+)
 from ast_lib.published.decoders import ComplexPrediction
 from ast_lib.published.discriminators import build_discriminator
 from ast_lib.published.losses import (
     complex_mse,
-    hsic_published,
-    hsic_unbiased,
     magnitude_mse,
-    negative_cross_entropy,
-    prototype_margin_squared,
     spectral_difference,
     spectral_difference_published,
     temporal_difference,
