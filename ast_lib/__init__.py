@@ -1,8 +1,9 @@
 """ast: audio style transfer with disentangled representations, reproducible from score to sound.
 
-The map, in the order of the data. A room imports only what stands above it::
+The map, in the order of the data. A room imports only what stands above it. The ground below all of them is a few files
+beside this one: one error, whole files, checked fields, parts of a batch, the process::
 
-    config          a preset and changed fields in; one checked configuration out (beside it: errors, files, processes)
+    config          a preset and changed fields in; one checked configuration out, stored with every checkpoint
     audio           sound files in; mono blocks at one rate out, and back to a file; levels; streams of any length
     representation  audio in; sections of STFT and CQT magnitudes and phase advances out, and back to audio
     losses          predictions or codes in; one scalar out: a loss a function
@@ -11,8 +12,8 @@ The map, in the order of the data. A room imports only what stands above it::
     transfer        a recording and a target style in; the same notes in that style out
     evaluation      outputs and true targets in; metrics, intervals, baselines, probes and the report out
     training        a configuration and data in; trained weights and their history out
-    published       the paper's system and its appendix, flaws included: all that only they need
-    book            results, figures and players: what chapters use and nothing else
+    published       the core and the paper's fields in; its system and its appendix, flaws included, out
+    book            measurements, figures and sounds in; what chapters show, and nothing else needs, out
 """
 
 from ast_lib.environment import prepare

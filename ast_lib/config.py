@@ -1,4 +1,4 @@
-"""Configuration: a preset and changed fields in; one checked, frozen :class:`Config` out, stored with every checkpoint.
+"""Config: a preset and changed fields in; one checked configuration out, stored with every checkpoint.
 
 Chapters: ``notebooks/11_training.md`` and ``notebooks/14_ablations.md`` (variants). A preset is a complete
 :class:`Config`; a variant is one field of it, written ``"model.token_injection=false"`` wherever text is needed

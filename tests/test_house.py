@@ -1,18 +1,17 @@
 """The house: rooms in the order of the data, imports that point upwards only, one map in three places, thin walls."""
 
 import ast
-import re
 
 import pytest
 
 import ast_lib
 import code_lines
+from ast_lib.book.display import map_of_the_library, rooms
 from ast_lib.config import Config
 from chapter_dependencies import imported_names
 
 GROUND = ("errors", "files", "processes", "environment", "checked")
-ROOMS = [line.split()[0] for line in re.findall(r"^    (\w+ +.+)$", ast_lib.__doc__, flags=re.MULTILINE)]
-ORDER = ["ground", *ROOMS]
+ORDER = ["ground", *rooms()]
 # Most lines of code of the core, which only falls; most lines of a file and of a function, arguments of a constructor.
 CORE, FILE, FUNCTION, CONSTRUCTOR = 3300, 300, 60, 8
 
@@ -39,15 +38,14 @@ def imports(root):
 
 def test_the_map_names_every_room_and_no_other(root):
     folders = {path.name for path in (root / "ast_lib").iterdir() if (path / "__init__.py").is_file()}
-    assert set(ROOMS) == folders | {"config"} and len(ROOMS) == len(set(ROOMS))
+    assert set(rooms()) == folders | {"config"} and len(rooms()) == 11
 
 
-def test_every_room_begins_with_what_the_map_says_of_it(root):
-    for line in re.findall(r"^    (\w+ +.+)$", ast_lib.__doc__, flags=re.MULTILINE):
-        name, _, text = line.partition(" ")
-        path = root / "ast_lib" / name / "__init__.py" if name != "config" else root / "ast_lib" / "config.py"
+def test_every_room_begins_with_its_line_of_the_map(root):
+    for name, text in rooms().items():
+        path = root / "ast_lib" / (f"{name}/__init__.py" if name != "config" else "config.py")
         first = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
-        assert first.lower().startswith(f"{name}: ") and first.split(" in")[0].split()[1] in text, name
+        assert first == f"{name.capitalize()}: {text}." and len(text) <= 95, name
 
 
 def test_arrows_point_upwards_only(imports):
@@ -66,10 +64,12 @@ def test_nothing_in_the_library_imports_the_wings(imports):
         assert [name for name, (own, asked) in imports.items() if wing in asked and own != wing] == [], wing
 
 
-def test_the_readme_has_the_same_map(root):
-    block = ast_lib.__doc__[ast_lib.__doc__.index("    config") :].rstrip()
-    lines = [line.removeprefix("    ") for line in block.splitlines()]
-    assert "\n".join(lines) in (root / "README.md").read_text(encoding="utf-8")
+def test_the_readme_and_the_drawing_have_the_same_map(root):
+    lines = [line.removeprefix("    ") for line in ast_lib.__doc__.splitlines() if line.startswith("    ")]
+    assert len(lines) == len(rooms())
+    assert "\n".join(["```", *lines, "```"]) in (root / "README.md").read_text(encoding="utf-8")
+    drawn = [" ".join(text.get_text().split()) for text in map_of_the_library().axes[0].texts]
+    assert [text for text in drawn if text] == [part for room in rooms().items() for part in room]
 
 
 def test_the_core_stays_thin():

@@ -1,1 +1,1 @@
-"""Book: results, figures and players: what chapters use and nothing else."""
+"""Book: measurements, figures and sounds in; what chapters show, and nothing else needs, out."""

@@ -1,12 +1,13 @@
-"""What chapters show: the source of a function, spectrograms with shared axes, sounds as files.
+"""Display: functions, sounds and the library's map in; their source, spectrograms, players and a drawing out.
 
-Chapters: all; the grid of sounds is for ``notebooks/15_listening.md``.
+Chapters: all; the map is for ``notebooks/01_paper.md``, the grid of sounds for ``notebooks/15_listening.md``.
 """
 
 import html
 import inspect
 import os
 import pathlib
+import re
 import textwrap
 from collections.abc import Callable, Mapping
 
@@ -15,14 +16,41 @@ import numpy as np
 from IPython.display import HTML, Code
 from matplotlib.figure import Figure
 
+import ast_lib
 from ast_lib import audio as audio_files
-from ast_lib.data.synth import SAMPLE_RATE
+from ast_lib.audio.mono import SAMPLE_RATE
+
+BESIDE = ("published", "book")  # rooms that the core does not import
 
 
 def show_source(thing: Callable) -> Code:
     """The real source text of a function, method or class of this library, coloured, below the name of its file."""
     file = pathlib.Path(inspect.getsourcefile(inspect.unwrap(thing))).relative_to(pathlib.Path(__file__).parents[2])
     return Code(f"# {file.as_posix()}\n{textwrap.dedent(inspect.getsource(thing))}", language="python")
+
+
+def rooms() -> dict[str, str]:
+    """The map of the library, from the docstring of :mod:`ast_lib`: each room and what goes in and out of it."""
+    lines = re.findall(r"^    (\w+) +(.+)$", ast_lib.__doc__, flags=re.MULTILINE)
+    return dict(lines)
+
+
+def map_of_the_library() -> Figure:
+    """The :func:`rooms` as boxes, one below the other in the order of the data; what they may import is above them."""
+    figure, axis = plt.subplots(figsize=(9.5, 6.2), layout="constrained")
+    axis.set(xlim=(0, 9.5), ylim=(-len(rooms()) + 0.4, 0.6))
+    axis.axis("off")
+    for index, (name, text) in enumerate(rooms().items()):
+        beside = name in BESIDE
+        colour, style = ("#fce5cd", "dashed") if beside else ("#cfe2f3", "solid")
+        box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "0.3", "linestyle": style}
+        axis.text(1.0, -index, name, ha="center", va="center", fontsize=11, bbox=box)
+        axis.text(2.1, -index, textwrap.fill(text, 95), va="center", fontsize=10)
+        if not beside and index:
+            axis.annotate(
+                "", (1.0, -index + 0.72), (1.0, -index + 0.28), arrowprops={"arrowstyle": "-|>", "color": "0.3"}
+            )
+    return figure
 
 
 def decibel_spectrogram(audio: np.ndarray, n_fft: int = 1024, hop: int = 256) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Evaluation: outputs and the true targets in; metrics with intervals, probes and the report out."""
+"""Evaluation: outputs and true targets in; metrics, intervals, baselines, probes and the report out."""

@@ -1,4 +1,4 @@
-"""Losses as pure functions: tensors in, one scalar tensor out. The files are read one by one; nothing is imported here.
+"""Losses: predictions or codes in; one scalar out: a loss a function.
 
 ==================================  =====================  ====================================  =======
 loss                                file                   source                                chapter

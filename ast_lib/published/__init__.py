@@ -1,1 +1,1 @@
-"""Published: the system of the paper and of its appendix, flaws included; imports the core, which never imports it."""
+"""Published: the core and the paper's fields in; its system and its appendix, flaws included, out."""

@@ -1,4 +1,4 @@
-"""Representation: audio in; sections of magnitudes and phase advances out, and back to audio."""
+"""Representation: audio in; sections of STFT and CQT magnitudes and phase advances out, and back to audio."""
 
 from ast_lib.representation.features import Features, Representation, compress, to_sections
 from ast_lib.representation.griffin_lim import refine_blocks, refine_phase
