@@ -19,7 +19,7 @@ from ast_lib.published.config import PublishedConfig
 from ast_lib.published.layers import DropoutLayer, GruLayer, PictureToToken, TokenToPicture
 
 
-class OfVoices(SectionTensors):
+class _OfVoices(SectionTensors):
     """Tensors whose field ``voices`` ``(B,)`` says whose statistics normalise them; it is no tensor of sections."""
 
     def map(self, function, *others):
@@ -28,14 +28,14 @@ class OfVoices(SectionTensors):
 
 
 @dataclasses.dataclass(frozen=True)
-class PublishedPrediction(OfVoices, Prediction):
+class PublishedPrediction(_OfVoices, Prediction):
     """A :class:`Prediction` of clips that may be told to be of some ``voices`` ``(B,)``."""
 
     voices: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class ComplexPrediction(OfVoices):
+class ComplexPrediction(_OfVoices):
     """Output of the decoder for ``representation.output=complex``: both ``(B, S, T, F)`` and normalised."""
 
     real: Tensor
