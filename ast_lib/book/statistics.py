@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from ast_lib.errors import AstError
-from ast_lib.losses import full_precision
-from ast_lib.losses.contrastive import check_temperature
+from ast_lib.losses import check_positive, full_precision
 from ast_lib.losses.hsic import centre, gaussian_kernel, kernels
 
 
@@ -26,7 +25,7 @@ def info_nce_range(batch: int, temperature: float = 0.1) -> tuple[float, float, 
 
     Source: chapter 05, equation ``nce-range``, by Jensen's inequality.
     """
-    check_temperature(temperature)
+    check_positive(temperature=temperature)
     if batch < 1:
         raise AstError(f"batch: found {batch}, accepted is 1 or more")
     if batch == 1:

@@ -65,6 +65,13 @@ def check_shapes(**tensors: Tensor) -> None:
             raise AstError(f"{name}: found shape {shape}, accepted is the shape of {first}, {expected}")
 
 
+def check_positive(**values: float) -> None:
+    """Raise :class:`AstError` for a value that is not above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise AstError(f"{name}: found {value}, accepted is above 0")
+
+
 def zero(tensor: Tensor) -> Tensor:
     """A 0 that still belongs to the graph of ``tensor`` (gradient 0); NaN when a value of it is not finite."""
     return (tensor * 0).sum()

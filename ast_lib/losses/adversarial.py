@@ -9,8 +9,7 @@ one of the two objectives below it. The last two are of another adversary, the c
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_lib.errors import AstError
-from ast_lib.losses import full_precision
+from ast_lib.losses import check_shapes, full_precision
 
 
 @full_precision
@@ -32,10 +31,9 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Source: Goodfellow et al., "Generative adversarial nets" (2014), eq. 1, for K classes.
     """
-    if labels.shape != logits.shape[:1]:
-        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is ({len(logits)},), one a clip")
-    positions = logits.flatten(1, -2).shape[1] if logits.ndim > 2 else 1
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), labels.repeat_interleave(positions))
+    check_shapes(clips=logits.flatten(1)[:, 0], labels=labels)
+    positions = logits.reshape(-1, logits.shape[-1])
+    return F.cross_entropy(positions, labels.repeat_interleave(len(positions) // len(labels)))
 
 
 @full_precision

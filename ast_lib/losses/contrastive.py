@@ -8,16 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_lib.errors import AstError
-from ast_lib.losses import check_shapes, full_precision, zero
+from ast_lib.losses import check_positive, check_shapes, full_precision, zero
 
 # Below this length a code has no direction: it is divided by this instead, which bounds the gradient at silence.
 SHORTEST = 1e-6
-
-
-def check_temperature(temperature: float) -> None:
-    if not temperature > 0:
-        raise AstError(f"temperature: found {temperature}, accepted is above 0")
 
 
 @full_precision
@@ -42,7 +36,7 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float = 0.1) -> Te
     with ``f = exp(cosine / τ)`` as in Chen et al., "SimCLR" (2020), eq. 1.
     """
     check_shapes(anchors=anchors, positives=positives)
-    check_temperature(temperature)
+    check_positive(temperature=temperature)
     similarity = F.normalize(anchors, dim=1, eps=SHORTEST) @ F.normalize(positives, dim=1, eps=SHORTEST).T
     return F.cross_entropy(similarity / temperature, torch.arange(len(anchors), device=anchors.device))
 
@@ -72,9 +66,8 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
 
     Source: Khosla et al., "Supervised contrastive learning" (2020), eq. 2 (``L_out``).
     """
-    check_temperature(temperature)
-    if labels.shape != z.shape[:1]:
-        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is one label for each of {len(z)} codes")
+    check_shapes(codes=z[:, 0], labels=labels)
+    check_positive(temperature=temperature)
     if len(z) < 2:
         return zero(z)
     unit = F.normalize(z, dim=1, eps=SHORTEST)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ast_lib.errors import AstError
-from ast_lib.losses import full_precision
+from ast_lib.losses import check_shapes, full_precision
 
 
 def distances(x: Tensor) -> Tensor:
@@ -71,8 +71,7 @@ def linear_kernel(x: Tensor) -> Tensor:
 
 
 def kernels(x: Tensor, y: Tensor, kernel_x: Callable, kernel_y: Callable, fewest: int) -> tuple[Tensor, Tensor]:
-    if len(x) != len(y):
-        raise AstError(f"y: found {len(y)} codes, accepted is as many as in x, {len(x)}")
+    check_shapes(x=x[:, 0], y=y[:, 0])
     if len(x) < fewest:
         raise AstError(f"batch: found {len(x)} codes, accepted for this estimate of HSIC are {fewest} or more")
     return kernel_x(x), kernel_y(y)

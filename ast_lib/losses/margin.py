@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_lib.errors import AstError
-from ast_lib.losses import full_precision, zero
+from ast_lib.losses import check_positive, check_shapes, full_precision, zero
 
 
 @full_precision
@@ -24,25 +24,22 @@ def class_prototypes(z: Tensor, labels: Tensor, classes: int) -> Tensor:
         ``(K, d)``, row ``k`` the mean of the codes labelled ``k``; a class of one clip has that clip's code.
 
     Raises:
-        AstError: for a label out of range, a number of labels other than B, or a class that the batch does not contain.
+        AstError: for a number of labels other than B, or a class that the batch does not contain.
+        RuntimeError: for a label out of range, from ``torch``.
 
     Source: Snell, Swersky and Zemel, "Prototypical networks for few-shot learning" (2017), eq. 1.
     """
-    if labels.shape != z.shape[:1]:
-        raise AstError(f"labels: found shape {tuple(labels.shape)}, accepted is one label for each of {len(z)} codes")
-    present = set(labels.unique().tolist())
-    if outside := present - set(range(classes)):
-        raise AstError(f"labels: found {min(outside)}, accepted are 0 to {classes - 1}")
-    if absent := set(range(classes)) - present:
-        raise AstError(f"labels: class {min(absent)} is not in the batch, accepted are batches with every class")
+    check_shapes(codes=z[:, 0], labels=labels)
     member = F.one_hot(labels, classes).to(z.dtype)
-    return (member.T @ z) / member.sum(dim=0)[:, None]
+    clips = member.sum(dim=0)
+    if not clips.all():
+        raise AstError(f"labels: class {clips.argmin()} is not in the batch, accepted are batches with every class")
+    return (member.T @ z) / clips[:, None]
 
 
 def shortfall(prototypes: Tensor, margin: float, relative: bool) -> Tensor:
     """``relu(margin − distance)`` of every pair, ``(K (K − 1) / 2,)``."""
-    if not margin > 0:
-        raise AstError(f"margin: found {margin}, accepted is above 0")
+    check_positive(margin=margin)
     # pdist has the gradient 0 where two prototypes coincide; a square root of a sum would have NaN.
     distance = F.pdist(prototypes)
     if relative:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ast_lib.errors import AstError
 from ast_lib.losses import check_shapes, full_precision
 
 # A spectrum this small has no phase worth a gradient: that of an angle is 1 / |X|.
@@ -62,12 +61,11 @@ def phase_advance_loss(cosine: Tensor, sine: Tensor, truth: Tensor, weight: Tens
         opposite ones. Turning both, scaling the prediction or the weight changes nothing. 0 when all weights are 0.
 
     Raises:
-        AstError: for different shapes, or a truth that is not complex.
+        AstError: for different shapes.
+        RuntimeError: for a truth that is not complex.
 
     Source: the von Mises negative log-likelihood without its concentration, Takamichi et al., "Phase reconstruction
     from amplitude spectrograms based on von-Mises-distribution deep neural network" (2018), here on the phase advance.
     """
     check_shapes(cosine=cosine, sine=sine, truth=truth, weight=weight)
-    if not truth.is_complex():
-        raise AstError(f"truth: found {truth.dtype}, accepted are complex phasors")
     return _PhaseAdvance.apply(cosine, sine, truth, weight)

@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_lib.errors import AstError
-from ast_lib.losses import check_shapes, full_precision
+from ast_lib.losses import check_positive, check_shapes, full_precision
+
+
+def check_magnitudes(estimate: Tensor, truth: Tensor) -> None:
+    check_shapes(estimate=estimate, truth=truth)
+    if estimate.is_complex() or truth.is_complex():
+        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
 
 
 @full_precision
@@ -31,9 +37,7 @@ def magnitude_l1(estimate: Tensor, truth: Tensor) -> Tensor:
     Source: Arık, Jun and Diamos, "Fast spectrogram inversion using multi-head CNNs" (2019), its log-magnitude
     loss, with |X|^0.3 for the logarithm.
     """
-    check_shapes(estimate=estimate, truth=truth)
-    if estimate.is_complex() or truth.is_complex():
-        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
+    check_magnitudes(estimate, truth)
     return F.l1_loss(estimate, truth)
 
 
@@ -56,11 +60,8 @@ def log_spectral(estimate: Tensor, truth: Tensor, floor: float = 1e-3) -> Tensor
 
     Source: Gray and Markel, "Distance measures for speech processing" (1976), the log spectral deviation.
     """
-    check_shapes(estimate=estimate, truth=truth)
-    if estimate.is_complex() or truth.is_complex():
-        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
-    if not floor > 0:
-        raise AstError(f"floor: found {floor}, accepted is above 0")
+    check_magnitudes(estimate, truth)
+    check_positive(floor=floor)
     difference = (20 / math.log(10)) * ((estimate + floor).log() - (truth + floor).log())
     # The norm's gradient is 0 at 0, where that of a root of a mean would be NaN.
     return torch.linalg.vector_norm(difference, dim=-1).mean() / math.sqrt(difference.shape[-1])
@@ -86,10 +87,7 @@ def envelope_l1(estimate: Tensor, truth: Tensor, floor: float = 1e-2) -> Tensor:
 
     Source: ours; the energy loss of text-to-speech compares the same quantity (Ren et al., "FastSpeech 2", 2021).
     """
-    check_shapes(estimate=estimate, truth=truth)
-    if estimate.is_complex() or truth.is_complex():
-        raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are real magnitudes")
-    if not floor > 0:
-        raise AstError(f"floor: found {floor}, accepted is above 0")
+    check_magnitudes(estimate, truth)
+    check_positive(floor=floor)
     energy, wanted = (magnitude.square().sum(dim=-1) + floor**2 for magnitude in (estimate, truth))
     return (10 / math.log(10)) * (energy.log() - wanted.log()).abs().mean()

@@ -24,7 +24,6 @@ from ast_lib.networks.model import TransferModel
 
 PUBLISHED = ROOT / "weights" / "full.safetensors"
 TRAINED = ROOT / "build" / "quick" / "weights" / "quick.safetensors"
-CONVERT = "python tools/convert_weights.py"
 PACKAGES = ("torch", "lightning-fabric", "numpy", "pyfluidsynth")  # whose versions can change what is learnt
 
 
@@ -43,15 +42,13 @@ def provenance(config: Config, steps: int, seconds: float, device: torch.device,
         name.
 
     Raises:
-        AstError: when a soundfont or the manifest is missing.
+        AstError: when a soundfont is missing.
+        OSError: when the manifest is.
     """
     from ast_lib.data.synth import soundfont_path  # here, since to load weights takes no synthesiser
 
-    paths = [soundfont_path(soundfont) for soundfont in config.soundfonts]
-    if config.data.manifest:
-        paths = [pathlib.Path(config.data.manifest)]
-        if not paths[0].is_file():
-            raise AstError(f"data.manifest: no file at {paths[0]}")
+    manifest = config.data.manifest
+    paths = [pathlib.Path(manifest)] if manifest else [soundfont_path(soundfont) for soundfont in config.soundfonts]
     return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -70,18 +67,12 @@ def provenance(config: Config, steps: int, seconds: float, device: torch.device,
 
 
 def _commit() -> str:
-    # Where the source was unpacked inside another project's repository, git would name that one's commit.
+    # Of this folder's own repository: git alone would find that of another project around it.
+    command = "git --git-dir=.git --work-tree=. describe --always --dirty --abbrev=40 --exclude=*"
     try:
-        if not os.path.samefile(_git("rev-parse", "--show-toplevel"), ROOT):
-            return "unknown"
-        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        return subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def save_weights(
@@ -95,12 +86,8 @@ def save_weights(
     Raises:
         AstError: when the folder is missing or the disk is full.
     """
-    path = pathlib.Path(path)
-    metadata = {
-        "config": json.dumps(to_dict(model.config)),
-        "metrics": json.dumps(metrics),
-        "provenance": json.dumps(provenance),
-    }
+    values = {"config": to_dict(model.config), "metrics": metrics, "provenance": provenance}
+    metadata = {name: json.dumps(value) for name, value in values.items()}
     kind = torch.float16 if half else torch.float32
     tensors = {name: tensor.detach().to("cpu", kind).contiguous() for name, tensor in model.state_dict().items()}
     return write_bytes(path, safetensors.torch.save(tensors, metadata))
@@ -144,23 +131,20 @@ def load_weights(
     except AstError as error:
         raise AstError(
             f"weights: {path} was made by another version ({error}); for weights of version 0.1, run: "
-            f"{CONVERT} {path} NEW.safetensors"
+            f"python tools/convert_weights.py {path} NEW.safetensors"
         ) from error
     for field in ("instruments", "representation", "model") if expected else ():
         if getattr(config, field) != getattr(expected, field):
             raise AstError(f"weights: {path} has {field} {getattr(config, field)}, expected {getattr(expected, field)}")
     model = kind(config)
-    tensors = {name: tensor.float() for name, tensor in safetensors.torch.load_file(path).items()}
-    wanted = model.state_dict()
-    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
-    if missing or extra:
-        raise AstError(f"weights: {path} lacks tensors {missing[:3]} and has unknown ones {extra[:3]}")
+    tensors = safetensors.torch.load_file(path)
     for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            raise AstError(f"weights: {path}: {name} is {tuple(tensor.shape)}, accepted is {tuple(wanted[name].shape)}")
         if not torch.isfinite(tensor).all():
             raise AstError(f"weights: {path}: {name} has values that are NaN or infinite")
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # of missing, extra or misshapen tensors
+        raise AstError(f"weights: {path}: {' '.join(str(error).split())}") from error
     return model.eval()
 
 

@@ -7,7 +7,6 @@ cached keys and values. The token of section ``s`` carries section ``s - 1`` of 
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,10 @@ from torch.nn import functional as F
 
 from ast_lib.config import ModelConfig
 from ast_lib.networks.encoders import sinusoidal_positions
+from ast_lib.representation.features import SectionTensors
 
-Self = TypeVar("Self", bound="SectionTensors")
+# Of one layer: keys and values of the memory, and those of the tokens decoded so far, ``(B, heads, length, d)``.
+Cache = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Attention(nn.Module):
@@ -46,16 +47,6 @@ class Attention(nn.Module):
         return self.project(attended.transpose(1, 2).flatten(2))
 
 
-@dataclasses.dataclass
-class LayerCache:
-    """Keys and values of one layer: of the memory, and of the tokens decoded so far (``(B, heads, length, d)``)."""
-
-    memory_keys: Tensor
-    memory_values: Tensor
-    keys: Tensor
-    values: Tensor
-
-
 class DecoderLayer(nn.Module):
     """Pre-norm layer: causal self-attention, cross-attention to the memory, feed-forward."""
 
@@ -75,43 +66,25 @@ class DecoderLayer(nn.Module):
         x = x + self.cross_attention(self.norm_cross(x), *self.cross_attention.keys_values(memory))
         return x + self.feed(self.norm_feed(x))
 
-    def start(self, memory: Tensor, length: int) -> LayerCache:
+    def start(self, memory: Tensor, length: int) -> Cache:
         """An empty cache for up to ``length`` tokens that attend to ``memory``."""
         keys, values = self.cross_attention.keys_values(memory)
         room = keys.new_empty(*keys.shape[:2], length, keys.shape[3])
-        return LayerCache(keys, values, room, torch.empty_like(room))
+        return keys, values, room, torch.empty_like(room)
 
-    def extend(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
+    def extend(self, x: Tensor, cache: Cache, position: int) -> Tensor:
         """``(B, n, width)`` tokens at ``position``, ...: equal to :meth:`forward` for these tokens, at the cost of n.
 
         What that saves is equation ``cost-cached``. ``n`` above 1 is only valid at position 0 (the causal mask is
         square).
         """
+        memory_keys, memory_values, keys, values = cache
         end = position + x.shape[1]
         normed = self.norm_self(x)
-        cache.keys[:, :, position:end], cache.values[:, :, position:end] = self.self_attention.keys_values(normed)
-        past = cache.keys[:, :, :end], cache.values[:, :, :end]
-        x = x + self.self_attention(normed, *past, causal=position == 0 and end > 1)
-        x = x + self.cross_attention(self.norm_cross(x), cache.memory_keys, cache.memory_values)
+        keys[:, :, position:end], values[:, :, position:end] = self.self_attention.keys_values(normed)
+        x = x + self.self_attention(normed, keys[:, :, :end], values[:, :, :end], causal=position == 0 and end > 1)
+        x = x + self.cross_attention(self.norm_cross(x), memory_keys, memory_values)
         return x + self.feed(self.norm_feed(x))
-
-
-@dataclasses.dataclass(frozen=True)
-class SectionTensors:
-    """Tensors ``(B, S, T, F)`` that belong together, the fields of a subclass."""
-
-    def map(self: Self, function: Callable[..., Tensor], *others: Self) -> Self:
-        """The same kind, whose tensors are ``function`` of this one's and of those of ``others``."""
-        names = [field.name for field in dataclasses.fields(self)]
-        return type(self)(*(function(*(getattr(each, name) for each in (self, *others))) for name in names))
-
-    def sections(self: Self, start: int, stop: int) -> Self:
-        """The sections ``start`` to ``stop``, a view."""
-        return self.map(lambda tensor: tensor[:, start:stop])
-
-    def float(self: Self) -> Self:
-        """The same in float32."""
-        return self.map(Tensor.float)
 
 
 @dataclasses.dataclass(frozen=True)

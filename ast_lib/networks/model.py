@@ -13,7 +13,7 @@ from ast_lib.audio.streams import Stream, cut
 from ast_lib.config import Config
 from ast_lib.networks.decoder import Decoder, Prediction
 from ast_lib.networks.encoders import SectionEncoder
-from ast_lib.networks.noise import channel, same_noise
+from ast_lib.networks.noise import channel, sample_noise
 from ast_lib.representation.features import Features, Representation
 from ast_lib.representation.phase import lock_phase
 
@@ -105,25 +105,18 @@ class TransferModel(nn.Module):
 
     def content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
         """As :meth:`encode_content`, of :meth:`input_windows` of ``sections`` in all: the same, window by window."""
-        std, size = self.config.model.content_noise, self.config.model.content_size
-        noise = cut(same_noise(sections, size, stays=True), [kept for _, kept in self._content_spans(sections)])
-        for content, added in zip(self._content_windows(inputs, sections), noise, strict=True):
-            yield content + std * added.to(content)
+        noise = sample_noise((1, sections, self.config.model.content_size), stays=True)  # 20 MB for an hour
+        for content in self._content_windows(inputs, sections):
+            yield content + self.config.model.content_noise * noise[:, : content.shape[1]].to(content)
+            noise = noise[:, content.shape[1] :]
 
     def _content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
-        spans = self._content_spans(sections)
-        for (seen, kept), window in zip(spans, cut(inputs, [seen for seen, _ in spans]), strict=True):
-            yield self.content_encoder(window)[:, kept[0] - seen[0] : kept[1] - seen[0]]
-
-    def _content_spans(self, sections: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Of each window the sections that the content encoder sees, and those of them that are kept."""
-        window, overlap = self.config.model.window, self.config.model.overlap
-        half, spans = overlap // 2, []
-        for start, stop in self.windows(sections):
-            begin = max(min(start, sections - window), 0)  # the last window is a full one
-            kept = start + half if start else 0, stop if stop == sections else stop - (overlap - half)
-            spans.append(((begin, stop), kept))
-        return spans
+        window, overlap, spans = self.config.model.window, self.config.model.overlap, self.windows(sections)
+        seen = [(max(min(start, sections - window), 0), stop) for start, stop in spans]  # the last one is full too
+        for (start, stop), (begin, _), inside in zip(spans, seen, cut(inputs, seen), strict=True):
+            first = start + overlap // 2 if start else 0
+            last = stop if stop == sections else stop - (overlap - overlap // 2)
+            yield self.content_encoder(inside)[:, first - begin : last - begin]
 
     def encode_style(self, features: Features, noise: torch.Generator | None = None) -> Tensor:
         """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output.
@@ -139,31 +132,24 @@ class TransferModel(nn.Module):
     def style_of(self, sound: Stream) -> Tensor:
         """As :meth:`mean_style`, of a stream."""
         sections = self.representation.sections(sound.samples)
-        return torch.stack(list(self._style_windows(self.input_windows(sound), sections)), dim=1).mean(dim=1)
+        return self._window_styles(self.input_windows(sound), sections).mean(dim=1)
 
     def _styles(self, features: Features) -> Tensor:
-        """``z_style`` of each window ``(B, windows, style_size)``."""
         inputs = self.encoder_input(features)
-        return torch.stack(list(self._style_windows([inputs], inputs.shape[1])), dim=1)
+        return self._window_styles([inputs], inputs.shape[1])
 
-    def _style_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
-        return (self.style_encoder(window) for window in cut(inputs, self.windows(sections)))
+    def _window_styles(self, inputs: Iterable[Tensor], sections: int) -> Tensor:
+        """``z_style`` of each window, ``(B, windows, style_size)``."""
+        return torch.stack([self.style_encoder(window) for window in cut(inputs, self.windows(sections))], dim=1)
 
     # --- Predictions
 
     def generate(self, content: Tensor, style: Tensor) -> Prediction:
         """Free-running decoding of any length: each window continues from the last ``overlap`` generated sections.
 
-        Time grows linearly with the length; beside the result, memory is bounded by the window.
+        Time grows linearly with the length.
         """
-        begin, sections, whole = 0, content.shape[1], None
-        parts = self.generated_windows([content], sections, style)
-        for part, (_, stop) in zip(parts, self.windows(sections), strict=True):
-            # Room for all windows at once: joined at the end, they would be there twice.
-            whole = whole or part.map(lambda tensor: tensor[:, :1].repeat(1, sections, 1, 1))
-            whole.sections(begin, stop).map(Tensor.copy_, part)
-            begin = stop
-        return whole
+        return Prediction.cat(list(self.generated_windows([content], content.shape[1], style)), dim=1)
 
     def generated_windows(self, contents: Iterable[Tensor], sections: int, style: Tensor) -> Iterator[Prediction]:
         """As :meth:`generate`, of the content of ``sections`` that comes in blocks: what each window adds.
@@ -219,7 +205,7 @@ class TransferModel(nn.Module):
             keep = torch.ones(context.shape[0], stop - start, dtype=torch.bool, device=context.device)
             part = self.decoder(context[:, start:stop], keep, content[:, start:stop], style)
             parts.append(part.sections(self.config.model.overlap if start else 0, stop - start).float())
-        return parts[0].map(lambda *tensors: torch.cat(tensors, dim=1), *parts[1:])
+        return Prediction.cat(parts, dim=1)
 
     # --- The way back
 
@@ -230,11 +216,8 @@ class TransferModel(nn.Module):
     def stft_windows(self, predictions: Iterable[Prediction], frames: int) -> Iterator[Tensor]:
         """As :meth:`to_stft`, of :meth:`generated_windows`: ``frames`` frames in blocks."""
         for stft in self._stft_blocks(predictions):
-            kept = stft[:, :frames]
-            frames -= kept.shape[1]
-            if not kept.shape[1]:
-                return  # the last section may reach beyond the end
-            yield kept
+            yield stft[:, :frames]  # the last section may reach beyond the end
+            frames = max(frames - stft.shape[1], 0)
 
     def _stft_blocks(self, predictions: Iterable[Prediction]) -> Iterator[Tensor]:
         blocks = ((self.magnitude(each), each.advance) for each in predictions)

@@ -3,12 +3,8 @@
 Chapter: ``notebooks/08_adversary.md`` (the noisy channel).
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
-
-NOISE_BLOCK = 1024  # sections whose noise is drawn at once; of a multiple of 16 numbers, which torch draws together
 
 
 def channel_noise(white: Tensor, offset: Tensor, strength: Tensor) -> Tensor:
@@ -39,27 +35,18 @@ def channel(code: Tensor, std: float, noise: torch.Generator | None = None, stay
     """
     if std == 0:
         return code
-    if noise is None:
-        drawn = torch.cat(list(same_noise(code.shape[1], code.shape[2], stays)), dim=1)
-    else:
-        drawn = torch.randn(code.shape, generator=noise)
-        if stays:
-            constant = len(code), 1, code.shape[2]
-            drawn = channel_noise(drawn, torch.randn(constant, generator=noise), torch.rand(constant, generator=noise))
-    return code + std * drawn.to(code)
+    shape = (1, *code.shape[1:]) if noise is None else code.shape
+    return code + std * sample_noise(shape, stays, noise).to(code)
 
 
-def same_noise(sections: int, size: int, stays: bool) -> Iterator[Tensor]:
-    """The noise that :func:`channel` adds to every clip of ``sections`` sections, in blocks ``(1, n, size)``.
+def sample_noise(shape: tuple[int, ...], stays: bool, noise: torch.Generator | None = None) -> Tensor:
+    """The noise that :func:`channel` scales and adds, of a ``shape`` ``(B, S, D)``; None is always the same noise.
 
-    It is drawn in the order of time, so that clips of different lengths have the same white noise.
+    White noise is drawn in the order of time, so that clips of different lengths begin with the same.
     """
-    counts = [min(NOISE_BLOCK, sections - start) for start in range(0, sections, NOISE_BLOCK)]
-    white, after = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-    if stays:
-        for count in counts:  # what stays is drawn after the noise of all sections
-            torch.randn(1, count, size, generator=after)
-        offset, strength = torch.randn(1, 1, size, generator=after), torch.rand(1, 1, size, generator=after)
-    for count in counts:
-        drawn = torch.randn(1, count, size, generator=white)
-        yield channel_noise(drawn, offset, strength) if stays else drawn
+    noise = noise or torch.Generator().manual_seed(0)
+    white = torch.randn(shape, generator=noise)
+    if not stays:
+        return white
+    constant = shape[0], 1, shape[2]
+    return channel_noise(white, torch.randn(constant, generator=noise), torch.rand(constant, generator=noise))

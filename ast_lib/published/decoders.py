@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ast_lib.networks.decoder import Decoder, Prediction, SectionTensors, small_output
+from ast_lib.networks.decoder import Decoder, Prediction, small_output
 from ast_lib.networks.encoders import sinusoidal_positions
 from ast_lib.published.config import PublishedConfig
 from ast_lib.published.layers import DropoutLayer, GruLayer, PictureToToken, TokenToPicture
+from ast_lib.representation.features import SectionTensors
 
 
 class _OfVoices(SectionTensors):
     """Tensors whose field ``voices`` ``(B,)`` says whose statistics normalise them; it is no tensor of sections."""
 
     def map(self, function, *others):
-        names = [field.name for field in dataclasses.fields(self) if field.name != "voices"]
-        return type(self)(*(function(*(getattr(each, name) for each in (self, *others))) for name in names))
+        return SectionTensors.map(dataclasses.replace(self, voices=None), function, *others)
 
 
 @dataclasses.dataclass(frozen=True)

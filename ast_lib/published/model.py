@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ast_lib.audio.streams import Stream
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
-from ast_lib.networks.decoder import SectionTensors
 from ast_lib.networks.encoders import SectionEncoder
 from ast_lib.networks.model import SMALLEST, TransferModel
 from ast_lib.networks.noise import channel
@@ -22,6 +21,7 @@ from ast_lib.published.config import PublishedConfig, extend
 from ast_lib.published.decoders import build_decoder
 from ast_lib.published.encoders import OneHot, PictureEncoder, initialise
 from ast_lib.published.representation import ComplexRepresentation, PublishedFeatures
+from ast_lib.representation.features import SectionTensors
 from ast_lib.representation.phase import lock_phase
 
 SMALLEST_COMPLEX = 1e-4  # standard deviation of a bin of a complex spectrum

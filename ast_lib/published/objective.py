@@ -11,7 +11,6 @@ from torch import Tensor
 from ast_lib.losses.adversarial import negative_entropy
 from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import prototype_margin
-from ast_lib.networks.decoder import SectionTensors
 from ast_lib.processes import ALONE, Part
 from ast_lib.published.code_losses import (
     hsic_published,
@@ -31,6 +30,7 @@ from ast_lib.published.losses import (
 )
 from ast_lib.published.model import PublishedModel
 from ast_lib.published.representation import as_complex
+from ast_lib.representation.features import SectionTensors
 from ast_lib.training.batches import Batch
 from ast_lib.training.objective import Objective
 

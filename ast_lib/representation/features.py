@@ -6,6 +6,7 @@ Chapters: ``notebooks/03_representation.md``, whose equations the docstrings nam
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,31 @@ def to_sections(frames: Tensor, length: int) -> Tensor:
     return frames.unflatten(1, (-1, length))
 
 
+class SectionTensors:
+    """Tensors ``(B, S, T, F)`` that belong together, the fields of a dataclass; a field may be None."""
+
+    def map(self, function: Callable[..., Tensor], *others: Self) -> Self:
+        """The same kind, whose tensors are ``function`` of this one's and of those of ``others``; None stays None."""
+        names = [field.name for field in dataclasses.fields(self)]
+        fields = ([getattr(each, name) for each in (self, *others)] for name in names)
+        return type(self)(*(None if tensors[0] is None else function(*tensors) for tensors in fields))
+
+    @staticmethod
+    def cat(parts: "list[SectionTensors]", dim: int = 0) -> "SectionTensors":
+        """Several as one: their clips, or with ``dim=1`` their sections one after the other."""
+        return parts[0].map(lambda *tensors: torch.cat(tensors, dim), *parts[1:])
+
+    def sections(self, start: int, stop: int) -> Self:
+        """The sections ``start`` to ``stop``, a view."""
+        return self.map(lambda tensor: tensor[:, start:stop])
+
+    def float(self) -> Self:
+        """The same in float32."""
+        return self.map(Tensor.float)
+
+
 @dataclasses.dataclass(frozen=True)
-class Features:
+class Features(SectionTensors):
     """What the model reads and predicts: sections of compressed magnitudes and of phase-advance phasors.
 
     ``stft_magnitude`` is ``(B, S, T, 513)``, ``cqt_magnitude`` ``(B, S, T, 168)``, both compressed and non-negative;
@@ -45,25 +69,13 @@ class Features:
     cqt_magnitude: Tensor
     advance: Tensor
 
-    @staticmethod
-    def cat(parts: list["Features"]) -> "Features":
-        """The clips of several batches as one."""
-        return each_field(lambda *tensors: torch.cat(tensors), *parts)
-
-    def take(self, clips: Tensor) -> "Features":
+    def take(self, clips: Tensor) -> Self:
         """Those of the clips with these indices ``(n,)``."""
-        return each_field(lambda tensor: tensor[clips], self)
+        return self.map(lambda tensor: tensor[clips])
 
-    def put(self, clips: Tensor, features: "Features") -> "Features":
+    def put(self, clips: Tensor, features: Self) -> Self:
         """A copy in which the clips with these indices ``(n,)`` are those of ``features``."""
-        return each_field(lambda mine, theirs: mine.index_copy(0, clips, theirs), self, features)
-
-
-def each_field(function: Callable, *features: Features) -> Features:
-    """Features whose tensors are ``function`` of those of ``features``; None where they have none."""
-    names = [field.name for field in dataclasses.fields(features[0])]
-    fields = ([getattr(each, name) for each in features] for name in names)
-    return type(features[0])(*(None if tensors[0] is None else function(*tensors) for tensors in fields))
+        return self.map(lambda mine, theirs: mine.index_copy(0, clips, theirs), features)
 
 
 class Representation(nn.Module):
@@ -103,13 +115,12 @@ class Representation(nn.Module):
         Each is computed from as much sound around it as its transforms reach to, so that it is what the whole gives.
         """
         shape, total, hop = self.config, self.sections(sound.samples), self.step * self.config.hop
-        spare = -(-max(self.constant_q.reach, shape.n_fft) // hop)  # sections on both sides
+        before = -(-max(self.constant_q.reach, shape.n_fft) // hop) * hop  # samples, of whole sections
+        after = before + shape.section_frames * shape.hop
         cores = [(start, min(start + SECTIONS, total)) for start in range(0, total, SECTIONS)]
-        begins = [max(start - spare, 0) for start, _ in cores]
-        ends = [(stop + spare) * hop + shape.section_frames * shape.hop for _, stop in cores]
-        spans = [(b * hop, min(e, sound.samples)) for b, e in zip(begins, ends, strict=True)]
-        for (start, stop), begin, audio in zip(cores, begins, cut(sound.blocks(), spans), strict=True):
-            yield each_field(lambda t, a=start - begin, b=stop - begin: t[:, a:b], self(audio))
+        spans = [(max(start * hop - before, 0), min(stop * hop + after, sound.samples)) for start, stop in cores]
+        for (start, stop), (begin, _), audio in zip(cores, spans, cut(sound.blocks(), spans), strict=True):
+            yield self(audio).sections(start - begin // hop, stop - begin // hop)
 
     def sections(self, samples: int) -> int:
         """``S`` of so much audio."""

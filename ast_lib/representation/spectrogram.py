@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+F_MIN = 32.703  # Hz, C1: centre of the lowest bin of the constant-Q transform
+GAIN = 256.0  # magnitude of a sinusoid of amplitude 1 there
+
 
 class Spectrogram(nn.Module):
     """Complex STFT (Hann, equation ``stft``) and its inverse; reflected ends, frames centred on multiples of the hop.
@@ -49,37 +52,27 @@ class ConstantQ(nn.Module):
         sample_rate: of the audio, Hz.
         hop: samples between frames; must be divisible by ``2 ** octaves``.
         bins_per_octave, octaves: size of the grid.
-        f_min: centre of the lowest bin, Hz.
-        gain: magnitude of a sinusoid of amplitude 1.
 
     Source: Schörkhuber and Klapuri, "Constant-Q transform toolbox for music processing" (2010), section 3.
     """
 
-    def __init__(
-        self,
-        sample_rate: int = 22050,
-        hop: int = 256,
-        bins_per_octave: int = 24,
-        octaves: int = 7,
-        f_min: float = 32.703,
-        gain: float = 256.0,
-    ):
+    def __init__(self, sample_rate: int = 22050, hop: int = 256, bins_per_octave: int = 24, octaves: int = 7):
         super().__init__()
         if hop % 2**octaves:
             raise ValueError(f"hop: found {hop}, accepted are multiples of {2**octaves} for {octaves} octaves")
-        self.hop, self.octaves, self.bins_per_octave = hop, octaves, bins_per_octave
+        self.hop, self.octaves = hop, octaves
         # The top octave is read at half the sample rate, the next at a quarter, and so on.
         rate = sample_rate / 2
-        if f_min * 2**octaves > 0.4 * rate:
-            raise ValueError(f"f_min: the highest bin, {f_min * 2**octaves:.0f} Hz, is above {0.4 * rate:.0f} Hz")
+        if F_MIN * 2**octaves > 0.4 * rate:
+            raise ValueError(f"octaves: the highest bin, {F_MIN * 2**octaves:.0f} Hz, is above {0.4 * rate:.0f} Hz")
         quality = 1 / (2 ** (1 / bins_per_octave) - 1)
-        frequency = f_min * 2 ** (octaves - 1 + torch.arange(bins_per_octave) / bins_per_octave)
+        frequency = F_MIN * 2 ** (octaves - 1 + torch.arange(bins_per_octave) / bins_per_octave)
         lengths = quality * rate / frequency
         self.width = 2 ** math.ceil(math.log2(lengths.max().item()))
         time = torch.arange(self.width) - self.width // 2
         position = (time / lengths[:, None]).clamp(-0.5, 0.5)
         window = 0.5 + 0.5 * torch.cos(2 * torch.pi * position)
-        window = 2 * gain * window / window.sum(dim=1, keepdim=True)
+        window = 2 * GAIN * window / window.sum(dim=1, keepdim=True)
         angle = -2 * torch.pi * frequency[:, None] * time / rate
         kernels = torch.stack([window * torch.cos(angle), window * torch.sin(angle)], dim=1)
         self.register_buffer("kernels", kernels.flatten(0, 1).T.contiguous(), persistent=False)  # (width, 2 * bins)

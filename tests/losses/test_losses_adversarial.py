@@ -133,7 +133,7 @@ def test_nan_shows():
 
 
 def test_wrong_number_of_labels_is_named():
-    with pytest.raises(AstError, match=r"labels: found shape \(2,\), accepted is \(3,\), one a clip"):
+    with pytest.raises(AstError, match=r"labels: found shape \(2,\), accepted is the shape of clips, \(3,\)"):
         discriminator_cross_entropy(random_logits(3, 2, 2), torch.tensor([0, 1]))
 
 

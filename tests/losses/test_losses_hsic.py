@@ -159,7 +159,7 @@ def test_too_few_clips_and_other_bad_input_are_named():
         hsic_biased(x[:1], x[:1])
     with pytest.raises(AstError, match="batch: found 3 codes, accepted for this estimate of HSIC are 4 or more"):
         hsic_unbiased(x, x)
-    with pytest.raises(AstError, match="y: found 2 codes, accepted is as many as in x, 3"):
+    with pytest.raises(AstError, match=r"y: found shape \(2,\), accepted is the shape of x, \(3,\)"):
         hsic_biased(x, x[:2])
     with pytest.raises(AstError, match="width: found 0"):
         gaussian_kernel(x, 0)
