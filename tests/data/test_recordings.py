@@ -256,7 +256,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     found = recordings.cut([recording(path) for path in (loud, pause, dead, short)])
     assert [c.id for c in found.items] == ["loud#1"]
     assert found.left_out == {"shorter than a clip": ["short"], "long silence": ["pause#1", "dead#1"]}
-    assert str(found) == ("1 kept; 1 left out: shorter than a clip (short); 2 left out: long silence (pause#1, dead#1)")
+    assert str(found) == ("1 kept; 2 left out: long silence (pause#1, dead#1); 1 left out: shorter than a clip (short)")
     assert len(recordings.cut([recording(pause)], max_silence=5).items) == 1
 
 
