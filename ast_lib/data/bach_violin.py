@@ -104,12 +104,7 @@ def aligned_notes(root: str | os.PathLike, collection: str, name: str) -> Notes:
 
 
 def aligned_pairs(
-    root: str | os.PathLike,
-    seconds: float,
-    synth: Synth,
-    instrument: str = "piano",
-    licences: Collection[str] | None = None,
-    most: int = 3,
+    root: str | os.PathLike, seconds: float, synth: Synth, instrument: str = "piano", most: int = 3
 ) -> list[PairedClip]:
     """Real violin, and the notes that it plays rendered on another instrument: a paired test on recordings.
 
@@ -122,7 +117,6 @@ def aligned_pairs(
         seconds: length of a clip.
         synth: what renders the notes.
         instrument: of the truth, not ``violin``.
-        licences: as for :func:`recordings`.
         most: clips of a movement, 1 to 3 (:func:`ast_lib.data.recordings.segment_starts`); those with long silence are
             not among them.
 
@@ -138,7 +132,7 @@ def aligned_pairs(
         raise AstError("instrument: found 'violin', accepted is another than the one recorded")
     table, clips = _table(root / "info.csv", filename=str, baroque_tuning=str), []
     baroque = set(table["filename"][table["baroque_tuning"] == "1"])
-    for recording in recordings(root, licences).items:
+    for recording in recordings(root).items:
         name, collection = recording.id.removeprefix(f"{DATASET}/"), recording.path.parent.name
         if not (root / "alignments" / collection / f"{name}.csv").is_file():
             continue

@@ -26,6 +26,7 @@ SECONDS = 10.0  # of a clip
 PAPER_CLIPS = 768  # of each instrument
 MAX_SILENCE = 1.0  # seconds on end in a clip that may be silent
 SILENT_FRAME_DB = 40.0  # below a clip's loudest frame, at which a frame of it counts as silent
+ONE_OF_A_PIECE = "piano"  # the instrument of which a piece gives one clip only
 HELD_OUT = 0.1  # of an instrument's pieces are for validation, as many for the test
 NAMED = 10  # of the things left out that a summary names
 
@@ -162,18 +163,16 @@ def segment_starts(duration: float, seconds: float, most: int) -> list[float]:
 def cut(
     recordings: Sequence[Recording],
     seconds: float = SECONDS,
-    most: int = 3,
-    one_per_piece: Sequence[str] = ("piano",),
     max_silence: float = MAX_SILENCE,
     skip_unreadable: bool = False,
 ) -> Selection:
-    """Cut clips out of recordings.
+    """Cut clips out of recordings: one to three of each (:func:`segment_starts`), but one of a piano piece.
+
+    That one is from the middle one of the piece's recordings.
 
     Args:
         recordings: from a reader.
         seconds: length of a clip.
-        most: clips of a recording, 1 to 3 (:func:`segment_starts`).
-        one_per_piece: instruments of which a piece gives one clip only, from the middle one of its recordings.
         max_silence: a clip with a longer silence is left out (:func:`longest_silence`), seconds.
         skip_unreadable: leave unreadable recordings out instead of stopping.
 
@@ -184,17 +183,17 @@ def cut(
     Raises:
         AstError: when recordings are unreadable and ``skip_unreadable`` is false; it counts and names them.
     """
-    if not seconds > 0 or not 1 <= most <= 3:
-        raise AstError(f"cut: found seconds {seconds} and most {most}, accepted are seconds above 0 and most 1, 2 or 3")
+    if not seconds > 0:
+        raise AstError(f"cut: found {seconds} seconds, accepted are more than 0")
     pieces, clips, errors = defaultdict(list), [], {}
     for recording in recordings:
-        if recording.instrument in one_per_piece:
-            pieces[recording.dataset, recording.piece, recording.instrument].append(recording.id)
+        if recording.instrument == ONE_OF_A_PIECE:
+            pieces[recording.dataset, recording.piece].append(recording.id)
     others = {name for names in map(sorted, pieces.values()) for name in names if name != names[len(names) // 2]}
     left_out = defaultdict(list, {"not the piece's one recording": sorted(others)})
     for recording in (recording for recording in recordings if recording.id not in others):
         try:
-            rate, stretches = _stretches(recording, seconds, 1 if recording.instrument in one_per_piece else most)
+            rate, stretches = _stretches(recording, seconds)
         except AstError as error:
             errors[recording.id] = str(error)
             continue
@@ -213,11 +212,12 @@ def cut(
     return Selection(clips, left_out | {"unreadable": list(errors)})
 
 
-def _stretches(recording: Recording, seconds: float, most: int) -> tuple[int, list[tuple[float, np.ndarray]]]:
+def _stretches(recording: Recording, seconds: float) -> tuple[int, list[tuple[float, np.ndarray]]]:
     """The file's rate, and where each clip of a recording starts and what is heard there, silent ones included."""
     with audio.open_sound(recording.path, allow_silence=True) as sound:
-        end, rate = recording.end or sound.seconds, sound.rate
-    starts = [recording.start + offset for offset in segment_starts(end - recording.start, seconds, most)]
+        length, rate = (recording.end or sound.seconds) - recording.start, sound.rate
+    most = 1 if recording.instrument == ONE_OF_A_PIECE else 3
+    starts = [recording.start + offset for offset in segment_starts(length, seconds, most)]
     return rate, [(start, read_segment(recording.path, start, seconds, allow_silence=True)) for start in starts]
 
 

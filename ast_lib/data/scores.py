@@ -138,14 +138,14 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
         new = [path for path in paths[:per_kind] if not parse.check_call_in_cache(path)]
         if len(new) > 50:  # fewer are parsed sooner than another process starts
             joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
-        melodies = set()
+        found = {}
         for path in paths:
             notes = parse(path)
             piece = Piece(f"{kind}/{pathlib.Path(path).stem}", kind, notes)
             usable = len(notes) >= 16 and notes.end >= 16 and notes.monophonic == (kind == "fiddle")
-            if usable and set(notes.pitch) <= set(KEYS) and piece.melody not in melodies:
-                pieces.append(piece)
-                melodies.add(piece.melody)
-            if len(melodies) == per_kind:
+            if usable and set(notes.pitch) <= set(KEYS):
+                found.setdefault(piece.melody, piece)
+            if len(found) == per_kind:
                 break
+        pieces += found.values()
     return pieces
