@@ -6,9 +6,10 @@ partitas for solo violin (BWV 1001-1006): ``audio.csv`` lists 42 recordings, ``i
 start of the file: their last note ends where the movement does, and only so do notes and sound agree.
 """
 
+import dataclasses
+import datetime
 import os
 import pathlib
-import re
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -17,12 +18,11 @@ import pandas as pd
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.data.clips import PREROLL, PairedClip, clip_notes, render_clip
 from ast_lib.data.recordings import MAX_SILENCE, Recording, Selection, longest_silence, read_segment, segment_starts
-from ast_lib.data.scores import Notes
+from ast_lib.data.scores import SHORTEST, Notes
 from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 
 DATASET = "bach-violin"
-SHORTEST = 0.05  # seconds: what an aligned note lasts at least
 
 
 def _table(path: pathlib.Path, **columns: Callable[[str], object]) -> pd.DataFrame:
@@ -35,10 +35,8 @@ def _table(path: pathlib.Path, **columns: Callable[[str], object]) -> pd.DataFra
 
 def _seconds(text: str) -> float:
     """Seconds of a time ``h:mm:ss``."""
-    if not re.fullmatch(r"\d+:[0-5]\d:[0-5]\d", text):
-        raise ValueError(f"found {text!r}, accepted is a time h:mm:ss")
-    hours, minutes, seconds = map(int, text.split(":"))
-    return 3600.0 * hours + 60.0 * minutes + seconds
+    time = datetime.datetime.strptime(text, "%H:%M:%S")
+    return 3600.0 * time.hour + 60.0 * time.minute + time.second
 
 
 def piece_of(work: str, movement: int) -> str:
@@ -90,7 +88,7 @@ def aligned_notes(root: str | os.PathLike, collection: str, name: str) -> Notes:
         name: of the movement, the column ``filename`` of ``info.csv``.
 
     Returns:
-        :class:`Notes` in seconds from the movement's start, sorted by onset. A note lasts :data:`SHORTEST` or more.
+        :class:`Notes` in seconds from the movement's start, sorted by onset. A note lasts 0.05 s or more.
 
     Raises:
         AstError: for a missing or malformed table, or tables of different length.
@@ -106,12 +104,7 @@ def aligned_notes(root: str | os.PathLike, collection: str, name: str) -> Notes:
 
 
 def aligned_pairs(
-    root: str | os.PathLike,
-    seconds: float,
-    synth: Synth,
-    instrument: str = "piano",
-    licences: Collection[str] | None = None,
-    most: int = 3,
+    root: str | os.PathLike, seconds: float, synth: Synth, instrument: str = "piano", most: int = 3
 ) -> list[PairedClip]:
     """Real violin, and the notes that it plays rendered on another instrument: a paired test on recordings.
 
@@ -124,7 +117,6 @@ def aligned_pairs(
         seconds: length of a clip.
         synth: what renders the notes.
         instrument: of the truth, not ``violin``.
-        licences: as for :func:`recordings`.
         most: clips of a movement, 1 to 3 (:func:`ast_lib.data.recordings.segment_starts`); those with long silence are
             not among them.
 
@@ -138,18 +130,17 @@ def aligned_pairs(
     root = pathlib.Path(root)
     if instrument == "violin":
         raise AstError("instrument: found 'violin', accepted is another than the one recorded")
-    table = _table(root / "info.csv", filename=str, collection=str, baroque_tuning=str)
-    info = {row.filename: row for row in table.itertuples()}
-    clips = []
-    for recording in recordings(root, licences).items:
-        name = recording.id.removeprefix(f"{DATASET}/")
-        row = info[name]
-        if not (root / "alignments" / row.collection / f"{name}.csv").is_file():
+    table, clips = _table(root / "info.csv", filename=str, baroque_tuning=str), []
+    baroque = set(table["filename"][table["baroque_tuning"] == "1"])
+    for recording in recordings(root).items:
+        name, collection = recording.id.removeprefix(f"{DATASET}/"), recording.path.parent.name
+        if not (root / "alignments" / collection / f"{name}.csv").is_file():
             continue
-        notes, lowered = aligned_notes(root, row.collection, name), int(row.baroque_tuning == "1")
+        notes = aligned_notes(root, collection, name)
+        notes = dataclasses.replace(notes, pitch=notes.pitch - int(name in baroque))
         for number, start in enumerate(segment_starts(recording.end - recording.start, seconds, most), start=1):
             real = read_segment(recording.path, recording.start + start, seconds, allow_silence=True)
-            heard = _window(notes, start, seconds, lowered)
+            heard = notes.window(start - PREROLL, seconds + PREROLL)
             inside = clip_notes(heard, seconds)
             if longest_silence(real) > MAX_SILENCE or not len(inside):
                 continue
@@ -158,11 +149,3 @@ def aligned_pairs(
     if not clips:
         raise AstError(f"{root}: found no movement with audio, notes and alignment of {seconds:g} s or more")
     return clips
-
-
-def _window(notes: Notes, start: float, seconds: float, lowered: int) -> Notes:
-    """The notes that sound in a window, in seconds from the start of its preroll, ``lowered`` by semitones."""
-    onset, end = notes.onset - start + PREROLL, notes.onset + notes.duration - start + PREROLL
-    heard = (end > SHORTEST) & (onset < seconds + PREROLL)
-    onset, end = np.maximum(onset[heard], 0.0), end[heard]
-    return Notes(onset, end - onset, notes.pitch[heard] - lowered, notes.velocity[heard])

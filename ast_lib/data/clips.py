@@ -11,7 +11,7 @@ import numpy as np
 
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.audio.mono import SAMPLE_RATE
-from ast_lib.data.scores import KEYS, KINDS, Notes, Piece
+from ast_lib.data.scores import KEYS, KINDS, SHORTEST, Notes, Piece
 from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 
@@ -79,17 +79,15 @@ def excerpt(piece: Piece, seconds: float, rng: np.random.Generator, transpose: b
     beats = (seconds + PREROLL) * tempo / 60
     start = rng.uniform(0, max(notes.end - beats, 0))
     shift = int(rng.integers(-5, 7)) if transpose else 0
-    onset, end = notes.onset - start, notes.onset + notes.duration - start
-    heard = (end > 0.05) & (onset < beats)
-    onset, end = np.maximum(onset[heard], 0), end[heard]
-    pitch = np.clip(notes.pitch[heard] + shift, KEYS[0], KEYS[-1])
+    heard = notes.window(start, beats)
+    pitch = np.clip(heard.pitch + shift, KEYS[0], KEYS[-1])
     # A player's loudness drifts over a phrase and differs from note to note.
-    phrase = 10 * np.sin(2 * np.pi * (onset / rng.uniform(8, 24) + rng.uniform()))
-    velocity = rng.uniform(65, 100) + phrase + rng.normal(0, 6, len(onset))
+    phrase = 10 * np.sin(2 * np.pi * (heard.onset / rng.uniform(8, 24) + rng.uniform()))
+    velocity = rng.uniform(65, 100) + phrase + rng.normal(0, 6, len(heard))
     # A note is released a little before its end: players lift, and a repeated note must be heard twice.
-    duration = np.maximum((end - onset) * rng.uniform(0.85, 0.98), 0.05)
+    duration = np.maximum(heard.duration * rng.uniform(0.85, 0.98), SHORTEST)
     velocity = np.clip(velocity, 30, 120).astype(np.int64)
-    return Notes(onset * 60 / tempo, duration * 60 / tempo, pitch.astype(np.int64), velocity)
+    return Notes(heard.onset * 60 / tempo, duration * 60 / tempo, pitch.astype(np.int64), velocity)
 
 
 def render_clip(synth: Synth, notes: Notes, instrument: str | int, seconds: float, tuning: float = 0.0) -> np.ndarray:

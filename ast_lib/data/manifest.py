@@ -10,21 +10,22 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import pydantic
+from pydantic import Field
 
+from ast_lib.checked import Count, NonNegative, Positive, checked, from_values
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
 
 SPLITS = ("train", "validation", "test")
-Text = Annotated[str, pydantic.StringConstraints(pattern=r"\S")]  # not blank
+Text = Annotated[str, Field(pattern=r"\S", description="a text that is not blank")]
 
 
-@dataclasses.dataclass(frozen=True)
+@checked
 class Clip:
-    """A stretch of an audio file. The fields' types are checked when a manifest is read or written.
+    """A stretch of an audio file; a field that is not accepted raises :class:`ast_lib.errors.AstError`.
 
     ``piece`` is what may not be in two splits (a movement, an etude, a video, a score); it is unique within ``dataset``
     only. ``start`` and ``seconds`` are in the file's own time. ``sample_rate`` (Hz) and ``rms`` (of full scale) are the
@@ -37,29 +38,12 @@ class Clip:
     piece: Text
     instrument: Text
     path: Text
-    start: pydantic.NonNegativeFloat
-    seconds: pydantic.PositiveFloat
-    sample_rate: pydantic.PositiveInt
+    start: NonNegative
+    seconds: Positive
+    sample_rate: Count
     licence: Text
     split: Literal["", *SPLITS]
-    rms: pydantic.PositiveFloat
-
-    __pydantic_config__ = pydantic.ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always"
-    )
-
-
-CLIP = pydantic.TypeAdapter(Clip)
-
-
-def _checked(check: Callable[[object], Clip], value: object, where: str) -> Clip:
-    """The clip that ``check`` makes of a value; an error message begins with ``where``."""
-    try:
-        return check(value)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        field = "".join(f", field {name}" for name in first["loc"])
-        raise AstError(f"{where}{field}: found {first['input']!r}; {first['msg']}") from error
+    rms: Positive
 
 
 def _check_together(clips: Sequence[Clip], path: pathlib.Path):
@@ -79,12 +63,12 @@ def write_manifest(path: str | os.PathLike, clips: Sequence[Clip]) -> pathlib.Pa
     Audio below the manifest's folder is named relative to it, so that the folder can move; other audio absolutely.
 
     Raises:
-        AstError: for a field that :func:`read_manifest` would refuse, or a file that cannot be written.
+        AstError: for an id used twice, a piece in two splits, or a file that cannot be written.
     """
     path, lines = pathlib.Path(path), []
     folder = path.parent.resolve()
-    for number, clip in enumerate(clips, start=1):
-        source = pathlib.Path(_checked(CLIP.validate_python, clip, f"{path}, clip {number}").path).resolve()
+    for clip in clips:
+        source = pathlib.Path(clip.path).resolve()
         name = source.relative_to(folder) if source.is_relative_to(folder) else source
         lines.append(json.dumps(dataclasses.asdict(clip) | {"path": name.as_posix()}, ensure_ascii=False) + "\n")
     _check_together(clips, path)
@@ -103,7 +87,10 @@ def read_manifest(path: str | os.PathLike) -> list[Clip]:
         raise AstError(f"{path}: no such manifest")
     for number, line in enumerate(path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if line.strip():
-            clip = _checked(CLIP.validate_json, line, f"{path}, line {number}")
+            try:
+                clip = from_values(Clip, json.loads(line))
+            except (AstError, ValueError) as error:
+                raise AstError(f"{path}, line {number}, {error}") from error
             clips.append(dataclasses.replace(clip, path=str(path.parent.resolve() / clip.path)))
     _check_together(clips, path)
     return clips

@@ -12,10 +12,7 @@ import re
 from ast_lib.data.recordings import Recording, Selection
 from ast_lib.errors import AstError
 
-EXTENSIONS = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".oga", ".mp2", ".au", ".caf", ".w64"),
-    *(".m4a", ".aac", ".wma", ".webm", ".mp4"),
-)
+EXTENSIONS = ".wav .flac .mp3 .ogg .opus .aif .aiff .oga .mp2 .au .caf .w64 .m4a .aac .wma .webm .mp4".split()
 ETUDES, MOTION = "violin-etudes", "piano-motion"
 NO_AUDIO = "without an audio file's extension"
 # PianoMotion10M's official lists, and the splits that they are.
@@ -25,8 +22,8 @@ LISTS = {"train": "train", "valid": "validation", "test": "test"}
 def audio_files(folder: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """Audio files of a folder and of the folders in it, and the other files, sorted; hidden ones are in neither."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _hidden(path.relative_to(folder))]
-    is_audio = [path.suffix.lower() in EXTENSIONS for path in files]
-    return tuple([path for path, found in zip(files, is_audio, strict=True) if found == kind] for kind in (True, False))
+    audio = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    return audio, sorted(set(files) - set(audio))
 
 
 def _hidden(path: pathlib.Path) -> bool:

