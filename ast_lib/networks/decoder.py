@@ -55,9 +55,8 @@ class DecoderLayer(nn.Module):
         self.norm_self, self.norm_cross, self.norm_feed = (nn.LayerNorm(width) for _ in range(3))
         self.self_attention = Attention(width, heads)
         self.cross_attention = Attention(width, heads)
-        self.feed = nn.Sequential(
-            nn.Linear(width, feed_forward * width), nn.GELU(), nn.Linear(feed_forward * width, width)
-        )
+        hidden = feed_forward * width
+        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """All tokens at once, ``(B, S, width)``, as in training."""

@@ -7,7 +7,7 @@ changes.
 import torch
 from torch import Tensor, nn
 
-from ast_lib.config import Config
+from ast_lib.config import Config, ModelConfig
 from ast_lib.networks.critic import Critic
 
 
@@ -15,18 +15,17 @@ class Discriminator(nn.Module):
     """Logits of the voice per position of a sequence; a single vector is a sequence of length 1.
 
     Args:
-        content_size, style_size: of the codes.
+        sizes: of the codes and the hidden layers. ``conv_pooled`` reads, beside each section of content, the mean and
+            the standard deviation over the clip: what a few sections hide may add up over many.
         classes: number of voices.
-        width: channels of the hidden layers.
-        pooled: read, beside each section of content, its mean and standard deviation over the clip: what a few sections
-            hide may add up over many.
     """
 
-    def __init__(self, content_size: int, style_size: int, classes: int, width: int, pooled: bool = False):
+    def __init__(self, sizes: ModelConfig, classes: int):
         super().__init__()
-        self.pooled = pooled
-        self.from_content = nn.Conv1d((3 if pooled else 1) * content_size, width, kernel_size=5, padding=2)
-        self.from_style = nn.Linear(style_size, width)
+        width, self.pooled = sizes.discriminator_width, sizes.discriminator == "conv_pooled"
+        inputs = (3 if self.pooled else 1) * sizes.content_size
+        self.from_content = nn.Conv1d(inputs, width, kernel_size=5, padding=2)
+        self.from_style = nn.Linear(sizes.style_size, width)
         self.trunk = nn.Sequential(
             nn.GELU(),
             nn.Conv1d(width, width, kernel_size=5, padding=2),
@@ -49,9 +48,7 @@ class Discriminator(nn.Module):
 
 def build_discriminator(config: Config) -> Discriminator:
     """The discriminator of a configuration; with ``loss.realism`` it has a ``critic``, which learns beside it."""
-    sizes, pooled = config.model, config.model.discriminator == "conv_pooled"
-    width = sizes.discriminator_width
-    discriminator = Discriminator(sizes.content_size, sizes.style_size, len(config.voices), width, pooled)
+    discriminator = Discriminator(config.model, len(config.voices))
     if config.loss.realism:
         discriminator.critic = Critic(config)
     return discriminator

@@ -64,8 +64,7 @@ def build_discriminator(config: PublishedConfig) -> nn.Module:
     def network(size: int) -> nn.Module:
         if sizes.discriminator == "mlp":
             return MeanDiscriminator(size, classes, sizes.discriminator_width)
-        pooled = sizes.discriminator == "conv_pooled"
-        return Discriminator(sizes.content_size, sizes.style_size, classes, sizes.discriminator_width, pooled)
+        return Discriminator(sizes, classes)
 
     discriminator = network(sizes.content_size)
     if sizes.discriminators == 2:

@@ -10,6 +10,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ast_lib.audio.streams import Stream, cut
 from ast_lib.config import RepresentationConfig
@@ -27,11 +28,8 @@ def compress(spectrum: Tensor, power: float) -> Tensor:
 
 
 def to_sections(frames: Tensor, length: int) -> Tensor:
-    """Cut ``(B, T, ...)`` into ``(B, S, length, ...)``; the last section is filled with zeros."""
-    missing = -frames.shape[1] % length
-    if missing:
-        frames = torch.cat([frames, frames.new_zeros(frames.shape[0], missing, *frames.shape[2:])], dim=1)
-    return frames.unflatten(1, (-1, length))
+    """Cut ``(B, T, F)`` into ``(B, S, length, F)``; the last section is filled with zeros."""
+    return F.pad(frames, (0, 0, 0, -frames.shape[1] % length)).unflatten(1, (-1, length))
 
 
 class SectionTensors:
@@ -126,12 +124,11 @@ class Representation(nn.Module):
         """``S`` of so much audio."""
         return -(-(1 + samples // self.config.hop) // self.step)
 
-    def to_stft(self, magnitude: Tensor, advance: Tensor) -> Tensor:
-        """Complex STFT ``(B, S * T, F)`` from compressed magnitudes and phasors, both ``(B, S, T, F)``."""
-        return torch.cat(list(self.stft_blocks([(magnitude, advance)])), dim=1)
-
     def stft_blocks(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-        """As :meth:`to_stft`, of sections that come in blocks; phases go on from block to block."""
+        """Complex STFT ``(B, n * T, F)`` from compressed magnitudes and phasors, both ``(B, n, T, F)``, in blocks.
+
+        Phases go on from block to block.
+        """
         last = None
         for magnitude, advance in blocks:
             phase = accumulate_phase(advance.flatten(1, 2), self.rotation, last)

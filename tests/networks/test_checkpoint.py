@@ -140,26 +140,6 @@ def git(*arguments):
 # --- Configurations
 
 
-def test_the_expected_configuration_is_compared_where_it_shapes_the_model(weights):
-    assert load_weights(weights, CONFIG).config == CONFIG
-    # How it was trained does not matter to who uses it.
-    assert load_weights(weights, override(CONFIG, "training.steps=9", "name=other")).config == CONFIG
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ("model.window=8", "model"),
-        ("model.depth=2", "model"),
-        ("representation.section_frames=8", "representation"),
-        ('instruments=["violin", "piano"]', "instruments"),
-    ],
-)
-def test_weights_of_another_configuration_are_refused(weights, change, field):
-    message = refusal(lambda path: load_weights(path, override(CONFIG, change)), weights)
-    assert f"has {field} " in message and "expected" in message
-
-
 @pytest.mark.parametrize(
     ("change", "found"),
     [

@@ -4,12 +4,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ast_lib.config import ModelConfig
 from ast_lib.networks.discriminator import Discriminator
 
 
-def made(classes=2, seed=0):
-    torch.manual_seed(seed)
-    return Discriminator(content_size=6, style_size=3, classes=classes, width=16)
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setattr(ModelConfig, "discriminator_width", 16)
+
+
+def made(classes=2, kind="conv"):
+    torch.manual_seed(0)
+    return Discriminator(ModelConfig(content_size=6, style_size=3, discriminator=kind), classes)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -29,8 +35,7 @@ def test_a_position_of_content_is_judged_with_six_neighbours_on_either_side():
 
 
 def test_a_pooled_one_judges_a_position_with_the_clip_whatever_its_order():
-    torch.manual_seed(0)
-    model, content = Discriminator(6, 3, 2, 16, pooled=True), torch.randn(2, 41, 6)
+    model, content = made(kind="conv_pooled"), torch.randn(2, 41, 6)
     changed = content.clone()
     changed[0, 20] += 1
     difference = (model.content_logits(changed) - model.content_logits(content)).abs().amax(dim=2) > 1e-7
@@ -46,21 +51,20 @@ def test_a_pooled_one_finds_a_class_that_only_a_clip_gives_away():
     labels = torch.arange(64) % 2
     content = torch.randn(64, 100, 6, generator=random) + 0.1 * (2 * labels - 1)[:, None, None]
     rights = {}
-    for pooled in (False, True):
-        torch.manual_seed(0)
-        model = Discriminator(6, 3, 2, 16, pooled)
+    for kind in ("conv", "conv_pooled"):
+        model = made(kind=kind)
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         for _ in range(40):
             loss = F.cross_entropy(model.content_logits(content).flatten(0, 1), labels.repeat_interleave(100))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        rights[pooled] = (model.content_logits(content).argmax(-1) == labels[:, None]).float().mean().item()
-    assert rights[True] > 0.95 and rights[False] < 0.9
+        rights[kind] = (model.content_logits(content).argmax(-1) == labels[:, None]).float().mean().item()
+    assert rights["conv_pooled"] > 0.95 and rights["conv"] < 0.9
 
 
 def test_gradients_of_the_pooled_one_at_content_that_does_not_change():
-    model = Discriminator(6, 3, 2, 16, pooled=True)
+    model = made(kind="conv_pooled")
     content = torch.ones(2, 5, 6, requires_grad=True)
     model.content_logits(content).square().sum().backward()
     assert torch.isfinite(content.grad).all()
