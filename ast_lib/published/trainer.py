@@ -6,6 +6,7 @@ Chapter: ``notebooks/13_published_run.md``.
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,14 @@ from ast_lib.published.model import PublishedModel
 from ast_lib.published.objective import PublishedObjective
 from ast_lib.published.schedule import plateau_factor, turns
 from ast_lib.training import validation
-from ast_lib.training.batches import Batch, Batches, Sounds
+from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.trainer import Trainer
 
 
 class PublishedBatches(Batches):
     """:class:`Batches` whose features know the voices of their clips, where the model wants to know them."""
 
-    def prepare(self, sounds: Sounds, step: int) -> Batch:
+    def prepare(self, sounds: Sequence[Tensor], step: int) -> Batch:
         batch, config = super().prepare(sounds, step), self.config
         if config.representation.statistics == "shared" and config.model.style_encoder == "transformer":
             return batch

@@ -14,6 +14,11 @@ import torch
 from torch import Tensor, nn
 
 
+def tensors_of(result: object) -> tuple[Tensor, ...]:
+    """The result of a network, a tensor or a dataclass of tensors, as a tuple; fields without one are left out."""
+    return (result,) if isinstance(result, Tensor) else tuple(t for t in vars(result).values() if t is not None)
+
+
 class Call(nn.Module):
     """One call of a network within a step, its result as a tuple of tensors."""
 
@@ -22,23 +27,16 @@ class Call(nn.Module):
         self.network, self.plain = network, plain  # the network is named for its parameters
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        result = self.plain(*inputs)
-        return (result,) if isinstance(result, Tensor) else tuple(getattr(result, name) for name in tensors_of(result))
+        return tensors_of(self.plain(*inputs))
 
 
 @dataclasses.dataclass
 class Noted:
-    """A call as it was made in the first step: shapes of its inputs, its result without tensors, and its recording."""
+    """A call as it was made in the first step: what its inputs were and what its result was, and its recording."""
 
     inputs: list
-    result: object
-    names: list[str]
+    kind: type
     recorded: Callable | None = None
-
-
-def tensors_of(result: object) -> list[str]:
-    """Names of the fields of a dataclass that hold tensors."""
-    return [field.name for field in dataclasses.fields(result) if isinstance(getattr(result, field.name), Tensor)]
 
 
 def signature(inputs: tuple[Tensor, ...]) -> list:
@@ -77,9 +75,7 @@ class StepGraphs:
     def _call(self, network: nn.Module, plain: Callable, *inputs: Tensor):
         if self.position is None:
             result = plain(*inputs)
-            names = [] if isinstance(result, Tensor) else tensors_of(result)
-            empty = None if isinstance(result, Tensor) else dataclasses.replace(result, **dict.fromkeys(names))
-            self.calls.append(Noted(signature(inputs), empty, names))
+            self.calls.append(Noted(signature(inputs), type(result)))
             return result
         if self.position >= len(self.calls) or self.calls[self.position].inputs != signature(inputs):
             return plain(*inputs)
@@ -88,9 +84,7 @@ class StepGraphs:
         if noted.recorded is None:
             noted.recorded = self._record(network, plain, inputs)
         tensors = noted.recorded(*inputs)
-        if noted.result is None:
-            return tensors[0]
-        return dataclasses.replace(noted.result, **dict(zip(noted.names, tensors, strict=True)))
+        return tensors[0] if noted.kind is Tensor else noted.kind(*tensors)
 
     def _record(self, network: nn.Module, plain: Callable, inputs: tuple[Tensor, ...]) -> Callable:
         samples = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in inputs)
