@@ -41,6 +41,7 @@ class PublishedTrainer(Trainer):
     """:class:`Trainer` of a :class:`PublishedConfig`: networks in turn, rates that fall on a plateau."""
 
     config: PublishedConfig
+    kinds = (PublishedBatches, PublishedObjective)
 
     def _networks(self) -> tuple[PublishedModel, nn.Module]:
         model, discriminator = PublishedModel(self.config), build_discriminator(self.config)
@@ -48,13 +49,6 @@ class PublishedTrainer(Trainer):
 
     def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
         model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
-
-    def _batches(self) -> PublishedBatches:
-        sampler, model = self.dataset.sampler, self.model
-        return PublishedBatches(self.config, sampler, model.representation, model.latency, self.part)
-
-    def _objective(self) -> PublishedObjective:
-        return PublishedObjective(self.config, self.model, self.discriminator, self.part)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
         # Of the dropout, the one kind of chance that differs with the number of processes.

@@ -6,7 +6,6 @@ step of a phase of the curriculum. Each is recorded once, with its backward pass
 (:func:`torch.cuda.make_graphed_callables`). Results are those of the plain calls, up to rounding.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -14,29 +13,25 @@ import torch
 from torch import Tensor, nn
 
 
-def tensors_of(result: object) -> tuple[Tensor, ...]:
-    """The result of a network, a tensor or a dataclass of tensors, as a tuple; fields without one are left out."""
-    return (result,) if isinstance(result, Tensor) else tuple(t for t in vars(result).values() if t is not None)
-
-
 class Call(nn.Module):
-    """One call of a network within a step, its result as a tuple of tensors."""
+    """One call of a network within a step, its result as a tuple of tensors.
 
-    def __init__(self, network: nn.Module, plain: Callable):
+    Args:
+        network: named for its parameters.
+        plain: its ``forward``.
+        inputs: :func:`signature` of what it was called with.
+        kind: of its result, a tensor or a dataclass of tensors.
+    """
+
+    def __init__(self, network: nn.Module, plain: Callable, inputs: list, kind: type):
         super().__init__()
-        self.network, self.plain = network, plain  # the network is named for its parameters
+        self.network, self.plain, self.inputs, self.kind, self.recorded = network, plain, inputs, kind, False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tensors_of(self.plain(*inputs))
-
-
-@dataclasses.dataclass
-class Noted:
-    """A call as it was made in the first step: what its inputs were and what its result was, and its recording."""
-
-    inputs: list
-    kind: type
-    recorded: Callable | None = None
+        result = self.plain(*inputs)
+        if self.kind is Tensor:
+            return (result,)
+        return tuple(tensor for tensor in vars(result).values() if tensor is not None)
 
 
 def signature(inputs: tuple[Tensor, ...]) -> list:
@@ -51,13 +46,13 @@ class StepGraphs:
     are recorded when they first come, then replayed. A call with other shapes than were noted runs as it is.
 
     Args:
-        networks: whose calls are replayed, modules that return a tensor or a dataclass of tensors.
-        precision: of the autocast context in which they are called.
+        networks: whose calls are replayed, modules that return a tensor or a dataclass of tensors; they are called with
+            bfloat16 autocast. Without any, every call runs as it is.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype):
-        self.precision, self.key = precision, None
-        self.calls: list[Noted] = []
+    def __init__(self, networks: Sequence[nn.Module]):
+        self.key: object = None
+        self.calls: list[Call] = []
         self.position: int | None = None  # of the next call in the step; None while calls are noted
         for network in networks:
             network.forward = functools.partial(self._call, network, network.forward)
@@ -75,19 +70,20 @@ class StepGraphs:
     def _call(self, network: nn.Module, plain: Callable, *inputs: Tensor):
         if self.position is None:
             result = plain(*inputs)
-            self.calls.append(Noted(signature(inputs), type(result)))
+            self.calls.append(Call(network, plain, signature(inputs), type(result)))
             return result
         if self.position >= len(self.calls) or self.calls[self.position].inputs != signature(inputs):
             return plain(*inputs)
-        noted = self.calls[self.position]
+        call = self.calls[self.position]
         self.position += 1
-        if noted.recorded is None:
-            noted.recorded = self._record(network, plain, inputs)
-        tensors = noted.recorded(*inputs)
-        return tensors[0] if noted.kind is Tensor else noted.kind(*tensors)
+        if not call.recorded:
+            self._record(call, inputs)
+            call.recorded = True
+        tensors = call(*inputs)
+        return tensors[0] if call.kind is Tensor else call.kind(*tensors)
 
-    def _record(self, network: nn.Module, plain: Callable, inputs: tuple[Tensor, ...]) -> Callable:
+    def _record(self, call: Call, inputs: tuple[Tensor, ...]) -> None:
         samples = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in inputs)
         # Weights are cast inside the graph: a cached cast would be of the weights as they were when it was recorded.
-        with torch.enable_grad(), torch.autocast("cuda", self.precision, cache_enabled=False):
-            return torch.cuda.make_graphed_callables(Call(network, plain), samples, allow_unused_input=True)
+        with torch.enable_grad(), torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            torch.cuda.make_graphed_callables(call, samples, allow_unused_input=True)
