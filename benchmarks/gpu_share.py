@@ -19,6 +19,7 @@ from ast_lib.errors import AstError
 from ast_lib.files import CACHE
 from ast_lib.training import Trainer
 from ast_lib.training.batches import Batch
+from ast_lib.training.cuda_graphs import StepGraphs
 from benchmarks.measuring import number
 
 SIZE = 8192
@@ -88,7 +89,7 @@ def measure(repeats: int, profile: str = "full", batches: tuple[int, ...] = (16,
         for system in ("gpu_replayed", "gpu_called"):
             if system == "gpu_called":
                 run.graphs.end()  # from here on calls are calls
-                run.graphs = None
+                run.graphs = StepGraphs(())
             reached = per_second(counter.total, lambda run=run, batch=batch: run.train_step(batch), 10 * repeats)
             task = f"batch_of_{batch_size}"
             records.append(number("share_of_peak", task, system, reached / peak, "1", profile))

@@ -16,7 +16,7 @@ from models import made_dataset, random_features, tiny
 from ast_lib.data.rooms import record_in_room
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part, average_gradients, launched
-from ast_lib.training import Trainer, augment
+from ast_lib.training import Trainer, augment, saving
 
 # Everything that is random, every loss, and parts (9 clips) that are no multiple of the 6 groups.
 CONFIG = tiny(
@@ -195,7 +195,7 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(two_proces
 def test_a_run_of_two_processes_is_that_of_one_and_is_saved_once(two_processes, tmp_path):
     folder, done = two_processes
     run = Trainer(CONFIG, made_dataset(CONFIG), "cpu")
-    run.resume(folder / "run" / "state.pt")
+    saving.resume(run, folder / "run" / "state.pt")
     assert run.step == 2, done.stderr
     alone = Trainer(CONFIG, made_dataset(CONFIG), "cpu")
     alone.fit(progress=False)

@@ -6,6 +6,7 @@ Chapter: ``notebooks/13_published_run.md``.
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,14 @@ from ast_lib.published.model import PublishedModel
 from ast_lib.published.objective import PublishedObjective
 from ast_lib.published.schedule import plateau_factor, turns
 from ast_lib.training import validation
-from ast_lib.training.batches import Batch, Batches, Sounds
+from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.trainer import Trainer
 
 
 class PublishedBatches(Batches):
     """:class:`Batches` whose features know the voices of their clips, where the model wants to know them."""
 
-    def prepare(self, sounds: Sounds, step: int) -> Batch:
+    def prepare(self, sounds: Sequence[Tensor], step: int) -> Batch:
         batch, config = super().prepare(sounds, step), self.config
         if config.representation.statistics == "shared" and config.model.style_encoder == "transformer":
             return batch
@@ -40,6 +41,7 @@ class PublishedTrainer(Trainer):
     """:class:`Trainer` of a :class:`PublishedConfig`: networks in turn, rates that fall on a plateau."""
 
     config: PublishedConfig
+    kinds = (PublishedBatches, PublishedObjective)
 
     def _networks(self) -> tuple[PublishedModel, nn.Module]:
         model, discriminator = PublishedModel(self.config), build_discriminator(self.config)
@@ -47,13 +49,6 @@ class PublishedTrainer(Trainer):
 
     def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
         model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
-
-    def _batches(self) -> PublishedBatches:
-        sampler, model = self.dataset.sampler, self.model
-        return PublishedBatches(self.config, sampler, model.representation, model.latency, self.part)
-
-    def _objective(self) -> PublishedObjective:
-        return PublishedObjective(self.config, self.model, self.discriminator, self.part)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
         # Of the dropout, the one kind of chance that differs with the number of processes.

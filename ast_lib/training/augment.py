@@ -65,20 +65,12 @@ def equalise(
         changed = (power * 10 ** (stft_curve / 10)).sum(dim=1) / power.sum(dim=1).clamp_min(1e-20)
         level = 10 * torch.log10(changed.clamp_min(1e-20))[:, None]
         stft_curve, cqt_curve = stft_curve - level, cqt_curve - level
-    factor = shape.compression / 20
-    return dataclasses.replace(
-        features,
-        stft_magnitude=features.stft_magnitude * (10 ** (factor * stft_curve))[:, None, None],
-        cqt_magnitude=features.cqt_magnitude * (10 ** (factor * cqt_curve))[:, None, None],
-    )
+    factors = [10 ** (shape.compression / 20 * each) for each in (stft_curve, cqt_curve)]
+    return amplify(features, *(factor[:, None, None] for factor in factors))
 
 
 def change_gain(
-    features: Features,
-    shape: RepresentationConfig,
-    decibels: float,
-    generator: torch.Generator,
-    part: Part = ALONE,
+    features: Features, shape: RepresentationConfig, decibels: float, generator: torch.Generator, part: Part = ALONE
 ) -> Features:
     """A random slow change of each clip's loudness: gains every half second (standard deviation ``decibels``), joined.
 
@@ -90,21 +82,14 @@ def change_gain(
     clips, sections, frames = features.stft_magnitude.shape[:3]
     knots = 2 + round(sections * frames * shape.hop / shape.sample_rate / 0.5)
     gains = decibels * part.draw(torch.randn, clips, 1, knots, generator=generator)
-    curve = F.interpolate(
-        gains.to(features.stft_magnitude.device), sections * frames, mode="linear", align_corners=True
-    )
+    gains = gains.to(features.stft_magnitude.device)
+    curve = F.interpolate(gains, sections * frames, mode="linear", align_corners=True)
     factor = (10 ** (shape.compression / 20 * curve)).view(clips, sections, frames, 1)
-    return dataclasses.replace(
-        features, stft_magnitude=features.stft_magnitude * factor, cqt_magnitude=features.cqt_magnitude * factor
-    )
+    return amplify(features, factor, factor)
 
 
 def change_decay(
-    features: Features,
-    shape: RepresentationConfig,
-    decibels: float,
-    generator: torch.Generator,
-    part: Part = ALONE,
+    features: Features, shape: RepresentationConfig, decibels: float, generator: torch.Generator, part: Part = ALONE
 ) -> Features:
     """Notes that decay faster or slower: since its last onset a clip falls or rises at a random rate in dB per second.
 
@@ -130,11 +115,13 @@ def change_decay(
     slope = 1 + tilt * (octave / 4 - 1)  # (B, positions)
     level = ((rate * seconds)[..., None] * slope[:, None]).clamp(-30, 30)
     factor = (10 ** (shape.compression / 20 * level)).unflatten(1, (sections, frames))
-    return dataclasses.replace(
-        features,
-        stft_magnitude=features.stft_magnitude * factor[..., position.round().long()],
-        cqt_magnitude=features.cqt_magnitude * factor[..., : shape.cqt_bins],
-    )
+    return amplify(features, factor[..., position.round().long()], factor[..., : shape.cqt_bins])
+
+
+def amplify(features: Features, stft: Tensor, cqt: Tensor) -> Features:
+    """Both magnitudes multiplied by factors that broadcast to them; the phase advance stays."""
+    louder = {"stft_magnitude": features.stft_magnitude * stft, "cqt_magnitude": features.cqt_magnitude * cqt}
+    return dataclasses.replace(features, **louder)
 
 
 def since_onset(magnitude: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def back_translate(objective: "Objective", batch: Batch, share: float, random: t
     """
     config, model, part = objective.config, objective.model, objective.part
     chosen, weight = choose(len(batch.labels), share, random, part)
-    if not weight and not len(chosen):
+    if not len(chosen):
         return batch
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
         styles = part.gather(objective.noisy(objective.styles(batch), config.model.style_noise, random))
@@ -56,14 +56,11 @@ def back_translate(objective: "Objective", batch: Batch, share: float, random: t
         nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
         prediction = model.decoder(model.target(heard), nothing, sent, style).float()
     translation = Translation(chosen, content.detach().float(), prediction.magnitude, voices, weight)
+    batch = dataclasses.replace(batch, translation=translation)
     if weight == 0:
-        return dataclasses.replace(batch, translation=translation)
-    return dataclasses.replace(
-        batch,
-        heard=batch.heard.put(chosen, played(model, prediction, batch.frames)),
-        heard_labels=batch.heard_labels.index_put((chosen,), voices),
-        translation=translation,
-    )
+        return batch
+    heard = batch.heard.put(chosen, played(model, prediction, batch.frames))
+    return dataclasses.replace(batch, heard=heard, heard_labels=batch.heard_labels.index_put((chosen,), voices))
 
 
 def choose(clips: int, share: float, random: torch.Generator, part: Part) -> tuple[Tensor, float]:

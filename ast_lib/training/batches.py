@@ -8,10 +8,9 @@ features too; for a GPU it only renders, and the GPU computes them.
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -30,21 +29,7 @@ AHEAD = 3  # batches that each worker makes ahead
 SHARED_MEMORY = "/dev/shm"  # through which workers on Linux hand over what they made
 
 
-class Sounds(NamedTuple):
-    """One step's clips as they were rendered.
-
-    ``clips`` ``(B, samples)`` are played by the voices ``labels`` ``(B,)``; the content encoder hears them as ``heard``
-    ``(B, samples)``, played by ``heard_labels`` ``(B,)``.
-    """
-
-    clips: Tensor
-    labels: Tensor
-    heard: Tensor
-    heard_labels: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Translation:
+class Translation(NamedTuple):
     """Clips of a batch as the model plays them on another instrument.
 
     Attributes:
@@ -98,18 +83,11 @@ class Batches:
         part: which clips of the global batch are this process's.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        sampler: Sampler,
-        representation: Representation,
-        latency: Tensor,
-        part: Part,
-    ):
+    def __init__(self, config: Config, sampler: Sampler, representation: Representation, latency: Tensor, part: Part):
         self.config, self.sampler, self.part = config, sampler, part
         self.representation, self.latency = representation, latency
 
-    def __getitem__(self, step: int) -> Batch | Sounds | AstError:
+    def __getitem__(self, step: int) -> Batch | tuple[Tensor, ...] | AstError:
         """Batch ``step``, for a GPU its sounds; an error is handed over: raised, it would come as a traceback."""
         try:
             sounds = self.sounds(step)
@@ -117,21 +95,24 @@ class Batches:
             return error
         return sounds if self.latency.is_cuda else self.prepare(sounds, step)
 
-    def sounds(self, step: int) -> Sounds:
-        """Render this process's clips of batch number ``step``."""
-        training = self.config.training
-        clips, labels = map(torch.from_numpy, self.sampler(step, self.part))
-        if not training.domain_randomisation:
-            return Sounds(clips, labels, clips, labels)
-        others = self.sampler.another_voice(step, ANOTHER_VOICE, TUNING, self.part)
-        return Sounds(clips, labels, *map(torch.from_numpy, others))
+    def sounds(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Render this process's clips of batch number ``step``.
+
+        Returns:
+            clips ``(B, samples)`` and the voices ``(B,)`` that play them; the same of what the content encoder hears.
+        """
+        clips = self.sampler(step, self.part)
+        heard = clips
+        if self.config.training.domain_randomisation:
+            heard = self.sampler.another_voice(step, ANOTHER_VOICE, TUNING, self.part)
+        return tuple(map(torch.from_numpy, (*clips, *heard)))
 
     @torch.no_grad()
-    def prepare(self, sounds: Sounds, step: int) -> Batch:
+    def prepare(self, sounds: Sequence[Tensor], step: int) -> Batch:
         """The features of a batch, with the chance that belongs to its number."""
         training, shape, part = self.config.training, self.config.representation, self.part
         random = torch.Generator().manual_seed((2 * training.seed + 1) * 10**8 + step)
-        clips, labels, heard, heard_labels = sounds
+        clips, labels, heard, heard_labels = (tensor.to(self.latency.device) for tensor in sounds)
         groups = len(self.sampler.groups)
         features = changed = self.representation(clips)
         if training.domain_randomisation:
@@ -139,7 +120,7 @@ class Batches:
             heard = align(heard, self.latency[heard_labels], self.latency[labels], shape.sample_rate)
             changed = self.representation(record_in_room(heard, shape.sample_rate, ROOM, random, part))
             features = equalise(features, shape, TIMBRE, random, groups, part)
-        group = torch.from_numpy(part.own(np.arange(training.batch) % groups)).to(labels.device)
+        group = part.own(torch.arange(training.batch) % groups).to(labels.device)
         return Batch(features, labels, group, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
 
     def batch(self, step: int) -> Batch:
@@ -148,7 +129,7 @@ class Batches:
         Raises:
             AstError: from the sampler.
         """
-        return self.prepare(self._on_device(self.sounds(step)), step)
+        return self.prepare(self.sounds(step), step)
 
     def stream(self, start: int, stop: int, workers: int | None = None) -> Iterator[Batch]:
         """The batches ``start`` to ``stop - 1`` in order, made ahead by ``workers`` processes (:func:`workers_here`).
@@ -157,20 +138,14 @@ class Batches:
             AstError: from the sampler.
         """
         workers = workers_here() if workers is None else workers
+        ahead = AHEAD if workers else None
         loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(start, stop),
-            num_workers=workers,
-            prefetch_factor=AHEAD if workers else None,
+            self, batch_size=None, sampler=range(start, stop), num_workers=workers, prefetch_factor=ahead
         )
         for step, made in enumerate(loader, start):
             if isinstance(made, AstError):
                 raise made
-            yield self.prepare(self._on_device(Sounds(*made)), step) if self.latency.is_cuda else made
-
-    def _on_device(self, sounds: Sounds) -> Sounds:
-        return Sounds(*(tensor.to(self.latency.device) for tensor in sounds))
+            yield made if isinstance(made, Batch) else self.prepare(made, step)
 
 
 def workers_here() -> int:

@@ -6,7 +6,6 @@ step of a phase of the curriculum. Each is recorded once, with its backward pass
 (:func:`torch.cuda.make_graphed_callables`). Results are those of the plain calls, up to rounding.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -15,30 +14,24 @@ from torch import Tensor, nn
 
 
 class Call(nn.Module):
-    """One call of a network within a step, its result as a tuple of tensors."""
+    """One call of a network within a step, its result as a tuple of tensors.
 
-    def __init__(self, network: nn.Module, plain: Callable):
+    Args:
+        network: named for its parameters.
+        plain: its ``forward``.
+        inputs: :func:`signature` of what it was called with.
+        kind: of its result, a tensor or a dataclass of tensors.
+    """
+
+    def __init__(self, network: nn.Module, plain: Callable, inputs: list, kind: type):
         super().__init__()
-        self.network, self.plain = network, plain  # the network is named for its parameters
+        self.network, self.plain, self.inputs, self.kind, self.recorded = network, plain, inputs, kind, False
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         result = self.plain(*inputs)
-        return (result,) if isinstance(result, Tensor) else tuple(getattr(result, name) for name in tensors_of(result))
-
-
-@dataclasses.dataclass
-class Noted:
-    """A call as it was made in the first step: shapes of its inputs, its result without tensors, and its recording."""
-
-    inputs: list
-    result: object
-    names: list[str]
-    recorded: Callable | None = None
-
-
-def tensors_of(result: object) -> list[str]:
-    """Names of the fields of a dataclass that hold tensors."""
-    return [field.name for field in dataclasses.fields(result) if isinstance(getattr(result, field.name), Tensor)]
+        if self.kind is Tensor:
+            return (result,)
+        return tuple(tensor for tensor in vars(result).values() if tensor is not None)
 
 
 def signature(inputs: tuple[Tensor, ...]) -> list:
@@ -53,13 +46,13 @@ class StepGraphs:
     are recorded when they first come, then replayed. A call with other shapes than were noted runs as it is.
 
     Args:
-        networks: whose calls are replayed, modules that return a tensor or a dataclass of tensors.
-        precision: of the autocast context in which they are called.
+        networks: whose calls are replayed, modules that return a tensor or a dataclass of tensors; they are called with
+            bfloat16 autocast. Without any, every call runs as it is.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], precision: torch.dtype):
-        self.precision, self.key = precision, None
-        self.calls: list[Noted] = []
+    def __init__(self, networks: Sequence[nn.Module]):
+        self.key: object = None
+        self.calls: list[Call] = []
         self.position: int | None = None  # of the next call in the step; None while calls are noted
         for network in networks:
             network.forward = functools.partial(self._call, network, network.forward)
@@ -77,23 +70,20 @@ class StepGraphs:
     def _call(self, network: nn.Module, plain: Callable, *inputs: Tensor):
         if self.position is None:
             result = plain(*inputs)
-            names = [] if isinstance(result, Tensor) else tensors_of(result)
-            empty = None if isinstance(result, Tensor) else dataclasses.replace(result, **dict.fromkeys(names))
-            self.calls.append(Noted(signature(inputs), empty, names))
+            self.calls.append(Call(network, plain, signature(inputs), type(result)))
             return result
         if self.position >= len(self.calls) or self.calls[self.position].inputs != signature(inputs):
             return plain(*inputs)
-        noted = self.calls[self.position]
+        call = self.calls[self.position]
         self.position += 1
-        if noted.recorded is None:
-            noted.recorded = self._record(network, plain, inputs)
-        tensors = noted.recorded(*inputs)
-        if noted.result is None:
-            return tensors[0]
-        return dataclasses.replace(noted.result, **dict(zip(noted.names, tensors, strict=True)))
+        if not call.recorded:
+            self._record(call, inputs)
+            call.recorded = True
+        tensors = call(*inputs)
+        return tensors[0] if call.kind is Tensor else call.kind(*tensors)
 
-    def _record(self, network: nn.Module, plain: Callable, inputs: tuple[Tensor, ...]) -> Callable:
+    def _record(self, call: Call, inputs: tuple[Tensor, ...]) -> None:
         samples = tuple(each.detach().clone().requires_grad_(each.requires_grad) for each in inputs)
         # Weights are cast inside the graph: a cached cast would be of the weights as they were when it was recorded.
-        with torch.enable_grad(), torch.autocast("cuda", self.precision, cache_enabled=False):
-            return torch.cuda.make_graphed_callables(Call(network, plain), samples, allow_unused_input=True)
+        with torch.enable_grad(), torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+            torch.cuda.make_graphed_callables(call, samples, allow_unused_input=True)

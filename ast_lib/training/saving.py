@@ -8,7 +8,6 @@ import dataclasses
 import io
 import pathlib
 import pickle
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,15 +21,14 @@ from ast_lib.training.batches import Batch
 if TYPE_CHECKING:
     from ast_lib.training.trainer import Trainer
 
-NETWORKS = ("model", "discriminator")
-STATEFUL = (*NETWORKS, "average", "generator_optimizer", "discriminator_optimizer")
+STATEFUL = ("model", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
 
 
 def save(trainer: "Trainer", folder: pathlib.Path) -> None:
     """Write ``history.csv`` and ``state.pt``."""
     if trainer.fabric.is_global_zero:
         write_bytes(folder / "history.csv", trainer.frame().to_csv(index=False).encode())
-    _write(trainer, folder / "state.pt", {"history": trainer.history}, STATEFUL)
+    _write(trainer, folder / "state.pt")
 
 
 def resume(trainer: "Trainer", path: pathlib.Path) -> None:
@@ -42,12 +40,11 @@ def resume(trainer: "Trainer", path: pathlib.Path) -> None:
     found = trainer.fabric.is_global_zero and path.is_file()
     state = trainer.fabric.broadcast(_read(trainer, path) if found else None)
     if state is not None:
-        _load(trainer, state, STATEFUL)
-        trainer.step, trainer.history = state["step"], state["history"]
+        _load(trainer, state)
 
 
 def save_batch(trainer: "Trainer", batch: Batch) -> pathlib.Path | None:
-    """Write what :func:`load_batch` needs to ``stopped.pt``: the global batch, the networks and where they were."""
+    """Write ``stopped.pt``, a state with the global batch that stopped the run, for :func:`load_batch`."""
 
     def whole(value):
         if isinstance(value, dict):
@@ -55,39 +52,38 @@ def save_batch(trainer: "Trainer", batch: Batch) -> pathlib.Path | None:
         return trainer.part.gather(value) if isinstance(value, Tensor) else value
 
     gathered = whole(dataclasses.asdict(batch))
-    if trainer.folder is None:
-        return None
-    state = {"seed": trainer.config.training.seed, "batch": gathered}
-    return _write(trainer, trainer.folder / "stopped.pt", state, NETWORKS)
+    return _write(trainer, trainer.folder / "stopped.pt", batch=gathered) if trainer.folder else None
 
 
-def load_batch(trainer: "Trainer", path: pathlib.Path) -> tuple[Batch, int]:
-    """The batch that stopped a run and its step; the trainer takes the networks as they were.
+def load_batch(trainer: "Trainer", path: pathlib.Path) -> Batch:
+    """The batch that stopped a run; the trainer goes back to where the run was.
 
     For one process, whatever number made the file.
 
     Raises:
         AstError: when the file is not readable, or belongs to another configuration.
     """
-    saved = _read(trainer, path)
-    _load(trainer, saved, NETWORKS)
-    fields, like = trainer.fabric.to_device(saved["batch"]), trainer.batch(0)
+    state = _read(trainer, path)
+    _load(trainer, state)
+    fields, like = trainer.fabric.to_device(state["batch"]), trainer.batch(0)
     for name in ("features", "heard"):
         fields[name] = type(getattr(like, name))(**fields[name])
-    return Batch(**fields), saved["step"]
+    return Batch(**fields)
 
 
-def _load(trainer: "Trainer", state: dict, names: Sequence[str]) -> None:
-    for name in names:
+def _load(trainer: "Trainer", state: dict) -> None:
+    for name in STATEFUL:
         getattr(trainer, name).load_state_dict(state[name])
+    trainer.step, trainer.history = state["step"], state["history"]
 
 
-def _write(trainer: "Trainer", path: pathlib.Path, values: dict, names: Sequence[str]) -> pathlib.Path:
-    """Write ``values``, configuration, step and the states of what ``names`` names, from the first process."""
+def _write(trainer: "Trainer", path: pathlib.Path, **more: dict) -> pathlib.Path:
+    """Write configuration, step, history, the states of what :data:`STATEFUL` names, and ``more``."""
     if trainer.fabric.is_global_zero:
-        states = {name: getattr(trainer, name).state_dict() for name in names}
+        state = {"config": to_dict(trainer.config), "step": trainer.step, "history": trainer.history, **more}
+        state |= {name: getattr(trainer, name).state_dict() for name in STATEFUL}
         buffer = io.BytesIO()
-        torch.save({"config": to_dict(trainer.config), "step": trainer.step} | values | states, buffer)
+        torch.save(state, buffer)
         write_bytes(path, buffer.getvalue())
     return path
 

@@ -21,7 +21,6 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator
 
 import pandas as pd
 import torch
@@ -56,6 +55,8 @@ class Trainer:
         AstError: when the batch cannot be shared equally among the processes.
     """
 
+    kinds: tuple[type[Batches], type[Objective]] = (Batches, Objective)
+
     def __init__(self, config: Config, dataset: Dataset | RecordedDataset, accelerator: str = "auto"):
         self.config, self.dataset, training = config, dataset, config.training
         self.fabric = Fabric(accelerator=accelerator, precision=training.precision, **launched())
@@ -76,14 +77,14 @@ class Trainer:
         self.model, self.discriminator = self.fabric.to_device(model), self.fabric.to_device(discriminator)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.reference = self.fabric.to_device(reference)
-        self.batches = self._batches()
-        self.objective = self._objective()
+        batches, objective = self.kinds
+        self.batches = batches(config, dataset.sampler, self.model.representation, self.model.latency, self.part)
+        self.objective = objective(config, self.model, self.discriminator, self.part)
         self.generator_optimizer = self._optimizer(self.model, training.learning_rate)
         self.discriminator_optimizer = self._optimizer(self.discriminator, training.discriminator_rate)
-        self.graphs = None
-        if self.fabric.device.type == "cuda" and self.part.count == 1 and training.precision == "bf16-mixed":
-            networks = [self.model.content_encoder, self.model.style_encoder, self.model.decoder]
-            self.graphs = StepGraphs(networks, torch.bfloat16)
+        replayed = self.fabric.device.type == "cuda" and self.part.count == 1 and training.precision == "bf16-mixed"
+        networks = (self.model.content_encoder, self.model.style_encoder, self.model.decoder)
+        self.graphs = StepGraphs(networks if replayed else ())
         self.validation_tasks = dataset.validation_tasks()
         self.step, self.history, self.folder = 0, [], None
 
@@ -94,13 +95,6 @@ class Trainer:
 
     def _fit_statistics(self, model: TransferModel, clips: Tensor, voices: Tensor) -> None:
         model.fit_statistics(validation.reference_features(model, clips))
-
-    def _batches(self) -> Batches:
-        sampler, model = self.dataset.sampler, self.model
-        return Batches(self.config, sampler, model.representation, model.latency, self.part)
-
-    def _objective(self) -> Objective:
-        return Objective(self.config, self.model, self.discriminator, self.part)
 
     def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
         training, fused = self.config.training, self.fabric.device.type == "cuda"
@@ -153,12 +147,10 @@ class Trainer:
         return logged | {"learning_rate": factor * training.learning_rate}
 
     def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Batch, Tensor]:
-        if self.graphs:
-            self.graphs.begin((self.objective.phase(self.step), len(batch.labels)))
+        self.graphs.begin((self.objective.phase(self.step), len(batch.labels)))
         losses, heard, content = self.generator_losses(batch, self.step)
         total = self.objective.total(losses, self.step)
-        if self.graphs:
-            self.graphs.end()
+        self.graphs.end()
         norm = self._gradients(self.model, self.generator_optimizer, total, self.config.training.clip)
         logged = self._finite(losses | {"total": total, "gradient_norm": norm}, batch)
         self.generator_optimizer.step()
@@ -203,17 +195,18 @@ class Trainer:
         if norm.startswith("discriminator"):
             return "discriminator"
         losses, *_ = self.generator_losses(batch, self.step)
-        losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
-        parameters, bad = list(self.model.parameters()), []
-        for loss in losses.values():
-            gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            bad.append(sum((~gradient.isfinite()).sum() for gradient in gradients if gradient is not None))
-        counts = self.fabric.all_reduce(torch.stack(bad), reduce_op="sum").tolist()
-        return next((name for name, count in zip(losses, counts, strict=True) if count), "total")
+        parameters, bad = list(self.model.parameters()), {}
+        for name, loss in losses.items():
+            if loss.requires_grad:
+                gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+                bad[name] = sum((~gradient.isfinite()).sum() for gradient in gradients if gradient is not None)
+        counts = self.fabric.all_reduce(torch.stack(list(bad.values())), reduce_op="sum").tolist()
+        return next((name for name, count in zip(bad, counts, strict=True) if count), "total")
 
     def replay(self, path: str | os.PathLike) -> dict[str, Tensor]:
         """The generator's losses at the step that stopped a run, see :func:`ast_lib.training.saving.load_batch`."""
-        return self.generator_losses(*saving.load_batch(self, pathlib.Path(path)))[0]
+        batch = saving.load_batch(self, pathlib.Path(path))
+        return self.generator_losses(batch, self.step)[0]
 
     def update_prototypes(self) -> None:
         """Set the averaged model's prototypes from training clips."""
@@ -243,13 +236,18 @@ class Trainer:
         self.folder = pathlib.Path(folder) if folder else None
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.resume(self.folder / "state.pt")
+            saving.resume(self, self.folder / "state.pt")
         # The time goes on where a resumed run stopped.
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         silent = not (progress and self.fabric.is_global_zero)
         bar = {"initial": self.step, "total": training.steps, "disable": silent, "desc": "training", "mininterval": 5}
-        batches = self.batches.stream(self.step, training.steps)
-        with contextlib.closing(batches), self._events() as events:
+        with contextlib.ExitStack() as at_end:
+            batches = at_end.enter_context(contextlib.closing(self.batches.stream(self.step, training.steps)))
+            events = None
+            if self.folder:
+                # A resumed run takes the place of what came after the state that it continues.
+                events = TensorBoardLogger(self.folder, "tensorboard", "", purge_step=self.step)
+                at_end.callback(events.finalize, "success")
             for step in tqdm(range(self.step, training.steps), unit="step", **bar):
                 asked = time.perf_counter()
                 batch = next(batches)
@@ -266,26 +264,8 @@ class Trainer:
                     events.log_metrics({name: value for name, value in row.items() if name != "curriculum"}, step)
                 if validating and self.folder:
                     events.save()
-                    self.save(self.folder)
+                    saving.save(self, self.folder)
         return self.average
-
-    @contextlib.contextmanager
-    def _events(self) -> Iterator[TensorBoardLogger | None]:
-        """What TensorBoard reads; a resumed run takes the place of what came after the state that it continues."""
-        logger = TensorBoardLogger(self.folder, "tensorboard", "", purge_step=self.step) if self.folder else None
-        try:
-            yield logger
-        finally:
-            if logger:
-                logger.finalize("success")
-
-    def save(self, folder: str | os.PathLike) -> None:
-        """:func:`ast_lib.training.saving.save` of this run."""
-        saving.save(self, pathlib.Path(folder))
-
-    def resume(self, path: str | os.PathLike) -> None:
-        """:func:`ast_lib.training.saving.resume` of this run."""
-        saving.resume(self, pathlib.Path(path))
 
     def frame(self) -> pd.DataFrame:
         """The history: one row a step with every unweighted loss, and the transfer metric where it was measured."""

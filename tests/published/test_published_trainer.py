@@ -12,7 +12,7 @@ from ast_lib.errors import AstError
 from ast_lib.published import trainer as training
 from ast_lib.published.config import extend
 from ast_lib.published.trainer import PublishedTrainer, shared_batch_norm
-from ast_lib.training import Trainer
+from ast_lib.training import Trainer, saving
 from ast_lib.training.curriculum import learning_rate_factor
 
 CONFIG = extend(tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5"))
@@ -118,7 +118,7 @@ def test_the_discriminators_gradient_is_clipped_when_a_norm_is_given(dataset):
 
 @pytest.mark.parametrize("change", ["model.heads=2", "loss.margin=0.5"])
 def test_a_state_of_another_configuration_is_refused(dataset, tmp_path, change):
-    trainer(dataset).save(tmp_path)
+    saving.save(trainer(dataset), tmp_path)
     with pytest.raises(AstError, match=r"state.pt belongs to another configuration"):
         trainer(dataset, change).fit(tmp_path, progress=False)
 

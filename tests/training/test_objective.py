@@ -245,7 +245,7 @@ def test_agreement_is_the_change_of_the_content_over_its_energy():
     losses = losses_of(translation)
     assert losses["agreement"].item() == pytest.approx(0.5 * 0.25 / content.square().mean().item(), rel=1e-5)
     assert losses["realism"].item() == 0
-    same = dataclasses.replace(translation, content=content[chosen])
+    same = translation._replace(content=content[chosen])
     assert losses_of(same)["agreement"].item() == 0
     assert losses_of(None)["agreement"].item() == 0
 
