@@ -113,12 +113,6 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
     """
     data, training = config.data, config.training
     if data.manifest:
-        for name in ("another_voice", "tuning", "slow"):
-            if getattr(training, name):
-                raise AstError(
-                    f"training.{name}: found {getattr(training, name)}, accepted with data.manifest is 0; nobody can "
-                    "play a recording again"
-                )
         clips = [clip for clip in read_manifest(data.manifest) if clip.instrument in config.instruments]
         check_files(clips)
         return RecordedDataset(

@@ -295,10 +295,10 @@ def test_voices_are_numbered_soundfont_by_soundfont(monkeypatch):
     assert {h[2] for h in heard} == {None}  # in tune
 
 
-def test_shares_give_a_soundfont_more_slots(monkeypatch):
+def test_shares_give_a_soundfont_more_groups(monkeypatch):
     monkeypatch.setattr(clips, "render_clip", lambda *_: np.zeros(1, dtype=np.float32))
     sampler = BatchSampler({"piano": [piece("a")], "violin": [piece("b")]}, 1.0, 16, 0, ["x", "y", "z"], (2, 1, 1))
-    assert sampler.slots.tolist() == [0, 1, 0, 1, 2, 3, 4, 5] and sampler.voices == 6
+    assert sampler.groups.tolist() == [0, 1, 0, 1, 2, 3, 4, 5] and sampler.voices == 6
     assert sampler(0)[1].tolist() == [0, 1, 0, 1, 2, 3, 4, 5] * 2
 
 
