@@ -8,6 +8,7 @@ into seconds when it chooses a tempo.
 import dataclasses
 import os
 import pathlib
+import random
 from collections.abc import Callable
 
 import joblib
@@ -137,6 +138,8 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
         paths = [str(paths[i]) for i in np.argsort((np.arange(len(paths)) * 0.6180339887498949) % 1.0)]
         new = [path for path in paths[:per_kind] if not parse.check_call_in_cache(path)]
         if len(new) > 50:  # fewer are parsed sooner than another process starts
+            # In an order of its own: whoever needs the scores at the same time parses others, and finds these.
+            random.shuffle(new)
             joblib.Parallel(n_jobs=-1)(joblib.delayed(parse)(path) for path in new)
         found = {}
         for path in paths:

@@ -76,7 +76,7 @@ def test_no_piece_teaches_what_it_is_tested_on(given):
 
 def test_weights_that_know_the_voice_left_out_are_refused():
     with pytest.raises(AstError, match="soundfonts: found Merlin"):
-        material(tiny(f'soundfonts=["TimGM6mb", "{UNSEEN}"]', "training.batch=8"))
+        material(tiny(f'soundfonts=["TimGM6mb", "{UNSEEN}"]', "training.batch=12"))
 
 
 def test_a_model_is_measured_in_every_task(given):
