@@ -95,9 +95,7 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
     if not rate or len(samples) < round(seconds * rate) or not len(samples):
         found = len(samples) / max(rate, 1)
         raise AstError(f"{path}: found {found:.2f} s from {start:g} s on, accepted are {seconds:g} s")
-    mixer = audio.Mixer(str(path))
-    mixer.measure(samples)
-    mixer.decide(allow_silence)
+    mixer = audio.Mixer(str(path), [samples], allow_silence)
     # The resampler may round a sample up or down.
     return librosa.util.fix_length(
         soxr.resample(mixer(samples), rate, audio.SAMPLE_RATE), size=round(seconds * audio.SAMPLE_RATE)
