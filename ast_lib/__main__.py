@@ -7,7 +7,6 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable
 
 from ast_lib.errors import AstError
 
@@ -19,24 +18,16 @@ def parser() -> argparse.ArgumentParser:
         description="Audio style transfer, piano to violin and back.",
         epilog="A file whose name begins with a dash is written ./-name.",
     )
-    commands = command.add_subparsers(dest="command", required=True)
+    commands = command.add_subparsers(metavar="command", required=True)
     transfer = commands.add_parser("transfer", help="play a recording on another instrument")
-    transfer.add_argument("input", metavar="INPUT", help="audio file or pipe, of any format and length")
+    transfer.add_argument("source", metavar="INPUT", help="audio file or pipe, of any format and length")
     target = transfer.add_mutually_exclusive_group(required=True)
     target.add_argument("--to", metavar="INSTRUMENT", help="target instrument, such as violin")
     target.add_argument("--style", metavar="CLIP", help="target sound: a clip of 0.5 s or more, of any instrument")
-    transfer.add_argument(
-        "-o", "--output", required=True, metavar="OUTPUT", help="file to write: wav, flac, ogg, opus or mp3"
-    )
-    transfer.add_argument(
-        "--weights", metavar="FILE", help="weights to use (default: published ones, else make book's)"
-    )
-    transfer.add_argument(
-        "--phase",
-        choices=("predicted", "refined"),
-        default="refined",
-        help="as the model predicts it, or refined by 16 steps of Griffin-Lim (default)",
-    )
+    transfer.add_argument("-o", "--output", required=True, help="file to write: wav, flac, ogg, opus or mp3")
+    transfer.add_argument("--weights", metavar="FILE", help="default: the published ones, else those of make book")
+    refined = "as the model predicts it, or refined by 16 steps of Griffin-Lim (default)"
+    transfer.add_argument("--phase", choices=("predicted", "refined"), default="refined", help=refined)
     return command
 
 
@@ -53,12 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         with warnings.catch_warnings():
             warnings.simplefilter("always", AudioWarning)
-            warnings.showwarning = _show(AudioWarning, warnings.showwarning)
-            path = transfer_file(
-                options.input, options.to, options.output, options.weights, options.phase, options.style
-            )
+            warnings.showwarning = lambda message, *place: tell(f"warning: {message}")
+            path = transfer_file(**vars(options))
     except AstError as error:
-        print(f"ast: {one_line(error)}", file=sys.stderr)
+        tell(error)
         return 1
     try:
         print(path)
@@ -68,21 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def one_line(message: object) -> str:
-    """The message with its line breaks, which names of files may hold, written out."""
-    return str(message).replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _show(plain: type[Warning], otherwise: Callable) -> Callable:
-    """What shows a warning of the kind ``plain`` as one line, and any other as before."""
-
-    def show(message, category, *place, **options):
-        if issubclass(category, plain):
-            print(f"ast: warning: {one_line(message)}", file=sys.stderr)
-        else:
-            otherwise(message, category, *place, **options)
-
-    return show
+def tell(message: object) -> None:
+    """A line on the error stream; line breaks, which names of files may hold, are written out."""
+    line = str(message).replace("\r", "\\r").replace("\n", "\\n")
+    print(f"ast: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

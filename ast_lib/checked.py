@@ -7,21 +7,12 @@ import dataclasses
 import difflib
 import functools
 import json
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import pydantic
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from ast_lib.errors import AstError
-
-Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
-Whole = Annotated[int, Field(ge=0, description="a whole number of 0 or more")]
-Positive = Annotated[float, Field(gt=0, description="a number above 0")]
-NonNegative = Annotated[float, Field(ge=0, description="a number of 0 or more")]
-Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
-BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
-Two = Annotated[int, Field(ge=2, description="a whole number of 2 or more")]
 
 # What pydantic words in one way for JSON and in another for Python.
 SHAPES = {"tuple_type": "a list", "dataclass_type": "a table of fields", "dataclass_exact_type": "a table of fields"}
@@ -95,9 +86,9 @@ def problem(kind: type, error: pydantic.ValidationError) -> AstError:
     if wrong == "missing" and isinstance(where[-1], int):  # an item of a list that is too short
         where, wrong = where[:-1], "too_short"
     *parents, name = where
-    for parent in parents:
-        kind = _kind_of(kind, parent)
-    path = ".".join(map(str, where)) or "configuration"
+    for parent in parents:  # a field of a section, or an item of a list
+        kind = kind.__args__[0] if isinstance(parent, int) else kind.__pydantic_fields__[parent].annotation
+    path = ".".join(map(str, where))
     fields = getattr(kind, "__pydantic_fields__", {})
     if wrong == "unexpected_keyword_argument":
         nearest = difflib.get_close_matches(str(name), fields, 1)
@@ -107,13 +98,6 @@ def problem(kind: type, error: pydantic.ValidationError) -> AstError:
         return AstError(f"{path}: missing; accepted are all of {', '.join(fields)}")
     accepted = getattr(fields.get(name), "description", None) or SHAPES.get(wrong)
     if not accepted and wrong in ("too_short", "too_long"):
-        accepted = f"{len(_kind_of(kind, name).__args__)} values"
+        accepted = f"{len(fields[name].annotation.__args__)} values"
     accepted = accepted or first.get("ctx", {}).get("expected") or first["msg"].replace("Input should be ", "")
     return AstError(f"{path}: found {first['input']!r}, accepted is {accepted}")
-
-
-def _kind_of(kind: type, name: str | int) -> type:
-    """Type of a field of a section, or of an item of a list."""
-    if isinstance(name, int):
-        return kind.__args__[0]
-    return kind.__pydantic_fields__[name].annotation

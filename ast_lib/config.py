@@ -10,25 +10,22 @@ import pathlib
 import re
 import tomllib
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from ast_lib.checked import (
-    BelowOne,
-    Count,
-    Kind,
-    NonNegative,
-    Positive,
-    Share,
-    Two,
-    Whole,
-    checked,
-    from_values,
-    override,
-    to_dict,
-)
+from pydantic import Field
+
+from ast_lib.checked import checked, from_values, override, to_dict
 from ast_lib.errors import AstError
 
-__all__ = ["Config", "from_dict", "override", "preset", "to_dict"]
+__all__ = ["Config", "override", "preset", "to_dict"]
+
+Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
+Whole = Annotated[int, Field(ge=0, description="a whole number of 0 or more")]
+Positive = Annotated[float, Field(gt=0, description="a number above 0")]
+NonNegative = Annotated[float, Field(ge=0, description="a number of 0 or more")]
+Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+BelowOne = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
+Two = Annotated[int, Field(ge=2, description="a whole number of 2 or more")]
 
 
 @checked
@@ -211,39 +208,40 @@ class Config:
         return tuple((instrument, soundfont) for soundfont in soundfonts for instrument in self.instruments)
 
     def __post_init__(self):
-        for field, value, holds, accepted in self._relations():
+        for field, holds, accepted in self._relations():
             if not holds:
-                raise AstError(f"{field}: found {value!r}, accepted is {accepted}")
+                raise AstError(f"{field}: found {self._found(field)!r}, accepted is {accepted}")
 
-    def _relations(self) -> Iterator[tuple[str, object, bool, str]]:
-        """What fields must satisfy together: name, value, whether it does, and what is accepted."""
-        model, training, starts = self.model, self.training, [phase.start for phase in self.curriculum]
+    def _found(self, field: str) -> object:
+        """The value of ``training.steps`` for example; of ``curriculum.start`` those of all phases."""
+        value = self
+        for name in field.split("."):
+            value = [getattr(phase, name) for phase in value] if value is self.curriculum else getattr(value, name)
+        return value
+
+    def _relations(self) -> Iterator[tuple[str, bool, str]]:
+        """What fields must satisfy together: the name of one, whether it does, and what is accepted."""
+        model, training, starts = self.model, self.training, self._found("curriculum.start")
         names = {name for name in self.instruments if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name)}
         accepted = "2 or more different names of lower-case letters, digits and underscores"
-        yield "instruments", self.instruments, len(names) == len(self.instruments) >= 2, accepted
+        yield "instruments", len(names) == len(self.instruments) >= 2, accepted
         different = len(set(self.soundfonts)) == len(self.soundfonts) >= 1
-        yield "soundfonts", self.soundfonts, different, "1 or more different names or paths"
+        yield "soundfonts", different, "1 or more different names or paths"
         groups = len(self.instruments) * sum(self.soundfont_shares)
-        batch, accepted = training.batch, f"a multiple of {groups} (groups of clips), with 2 clips or more of each"
-        yield "training.batch", batch, batch >= 2 * groups and batch % groups == 0, accepted
+        accepted = f"a multiple of {groups} (groups of clips), with 2 clips or more of each"
+        yield "training.batch", training.batch >= 2 * groups and training.batch % groups == 0, accepted
         for name, divisor in (("content_width", 8), ("style_width", 8), ("decoder_width", 2)):
-            value, divisor = getattr(model, name), divisor * model.heads
-            yield f"model.{name}", value, value % divisor == 0, f"a multiple of {divisor}"
-        half = f"0 to half of model.window ({model.window})"
-        yield "model.overlap", model.overlap, model.overlap <= model.window // 2, half
+            divisor *= model.heads
+            yield f"model.{name}", getattr(model, name) % divisor == 0, f"a multiple of {divisor}"
+        yield "model.overlap", model.overlap <= model.window // 2, f"0 to half of model.window ({model.window})"
         weighed = model.context_weight == 1 or not training.teacher_forcing
-        yield "model.context_weight", model.context_weight, weighed, "1 with training.teacher_forcing"
-        scored = not (model.align_onsets and self.data.manifest)
-        yield "model.align_onsets", model.align_onsets, scored, "false with a data.manifest, which has no scores"
-        randomised = training.domain_randomisation and self.data.manifest
-        yield "training.domain_randomisation", True, not randomised, "false with a data.manifest, which is not rendered"
-        rising = bool(starts) and starts[0] == 0 and all(a < b for a, b in zip(starts, starts[1:], strict=False))
-        yield "curriculum", starts, rising, "phases whose starts rise from 0"
-
-
-def from_dict(values: dict, kind: type[Kind] = Config) -> Kind:
-    """The inverse of :func:`to_dict`; raises :class:`AstError` as :func:`ast_lib.checked.from_values` does."""
-    return from_values(kind, values)
+        yield "model.context_weight", weighed, "1 with training.teacher_forcing"
+        if self.data.manifest:
+            accepted = "false with a data.manifest, which has no scores"
+            yield "model.align_onsets", not model.align_onsets, accepted
+            yield "training.domain_randomisation", not training.domain_randomisation, accepted
+        rising = starts[:1] == [0] and all(a < b for a, b in zip(starts, starts[1:], strict=False))
+        yield "curriculum.start", rising, "of 1 or more phases, rising from 0"
 
 
 def preset(name: str) -> Config:
@@ -255,4 +253,4 @@ def preset(name: str) -> Config:
     presets = tomllib.loads(PRESETS.read_text(encoding="utf-8"))
     if name not in presets:
         raise AstError(f"profile: found {name!r}, accepted are {', '.join(presets)}")
-    return from_dict({"name": name, **presets[name]})
+    return from_values(Config, {"name": name, **presets[name]})

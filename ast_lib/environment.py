@@ -18,6 +18,7 @@ threads`` measures it again. ``OMP_NUM_THREADS``, where it is set, decides inste
 """
 
 import atexit
+import contextlib
 import getpass
 import importlib.util
 import os
@@ -25,8 +26,6 @@ import pathlib
 import shutil
 import sys
 import tempfile
-
-THREADS = 1
 
 
 def prepare() -> None:
@@ -44,10 +43,10 @@ def limit_threads() -> None:
     """
     if os.environ.get("OMP_NUM_THREADS"):
         return
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    os.environ["OMP_NUM_THREADS"] = "1"
     # PyTorch reads the variable when it loads, and no more afterwards.
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(THREADS)
+        sys.modules["torch"].set_num_threads(1)
 
 
 def name_user() -> None:
@@ -70,18 +69,12 @@ def place_cache() -> None:
     if os.environ.get("NUMBA_CACHE_DIR") or librosa is None:
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if any(map(writable, (pathlib.Path(librosa.origin).parent / "__pycache__", pathlib.Path(home) / "numba"))):
-        return
+    for cache in (pathlib.Path(librosa.origin).parent / "__pycache__", pathlib.Path(home) / "numba"):
+        # Tried, since access rights do not tell.
+        with contextlib.suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=cache).close()
+            return
     folder = tempfile.mkdtemp(prefix="ast-numba-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = folder
-
-
-def writable(folder: pathlib.Path) -> bool:
-    """Whether a file can be made in a folder that is there or can be made; tried, since access rights do not tell."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True

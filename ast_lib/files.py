@@ -68,21 +68,4 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> pathlib.Path:
 
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the repository
-
-
-def output_folder(profile: str, output: str = "") -> pathlib.Path:
-    """Where a chapter writes: ``build/<profile>`` of the repository, or the folder ``output``; created when missing.
-
-    Raises:
-        AstError: when the folder cannot be made.
-    """
-    folder = pathlib.Path(output) if output else ROOT / "build" / profile
-    try:
-        for part in ("results", "weights", "audio"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AstError(f"output: {folder} cannot be a folder to write to: {error}") from error
-    return folder
-
-
 CACHE = ROOT / "build" / "cache"  # of parsed scores

@@ -44,9 +44,7 @@ class Part:
 
         For large tensors: nothing is drawn for others, and nothing is moved to the device.
         """
-        seeds = self.draw(
-            lambda n, generator: torch.randint(2**62, (n,), generator=generator), len(like), generator=generator
-        )
+        seeds = self.own(torch.randint(2**62, (len(like) * self.count,), generator=generator))
         rows = [torch.Generator(like.device).manual_seed(seed) for seed in seeds.tolist()]
         return torch.stack([torch.randn(like.shape[1:], generator=row, device=like.device) for row in rows])
 

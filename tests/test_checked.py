@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from ast_lib.checked import Count, NonNegative, Share, checked, from_values, override, to_dict
+from ast_lib.checked import checked, from_values, override, to_dict
+from ast_lib.config import Count, NonNegative, Share
 from ast_lib.errors import AstError
 
 

@@ -4,8 +4,8 @@ Chapters: ``notebooks/02_dataset.md``, ``notebooks/15_listening.md``. Levels are
 powers are their squares. A frame is :data:`FRAME` samples.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,39 +34,27 @@ def normalise_rms(audio: np.ndarray | Tensor, rms: float = RMS) -> np.ndarray | 
     return np.where(level < NO_LEVEL, audio, audio * (rms / np.maximum(level, NO_LEVEL))).astype(np.float32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Level:
-    """Mean powers of a sound's frames, ``(frames,)``, of which the last may be shorter; and the number of samples."""
+class Level(NamedTuple):
+    """Mean powers of a sound's frames, ``(frames,)``, of which the last may be shorter; its samples, and its RMS."""
 
     powers: np.ndarray
     samples: int
-
-    @property
-    def rms(self) -> float:
-        """Root mean square of the whole."""
-        last = self.samples - FRAME * (len(self.powers) - 1)
-        return float(np.sqrt((FRAME * self.powers[:-1].sum() + last * self.powers[-1]) / self.samples))
+    rms: float
 
 
-class Meter:
-    """Measures the :class:`Level` of sound that passes by in blocks ``(n,)``; it keeps 2.5 MB of an hour."""
-
-    def __init__(self):
-        self._powers, self._rest, self._samples = [], np.zeros(0), 0
-
-    def __call__(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same blocks, measured."""
-        for block in blocks:
-            squares = np.concatenate([self._rest, np.square(block, dtype=np.float64)])
-            whole = len(squares) - len(squares) % FRAME
-            self._powers.append(squares[:whole].reshape(-1, FRAME).mean(axis=1))
-            self._rest, self._samples = squares[whole:], self._samples + len(block)
-            yield block
-
-    def level(self) -> Level:
-        """Of all that has passed."""
-        rest = [self._rest.mean(keepdims=True)] if len(self._rest) else []
-        return Level(np.concatenate([*self._powers, *rest]), self._samples)
+def measure(blocks: Iterable[np.ndarray]) -> Level:
+    """The :class:`Level` of sound that comes in blocks ``(n,)``, one sample or more; it keeps 2.5 MB of an hour."""
+    powers, rest, samples = [], np.zeros(0), 0
+    for block in blocks:
+        squares = np.concatenate([rest, np.square(block, dtype=np.float64)])
+        whole = len(squares) - len(squares) % FRAME
+        powers.append(squares[:whole].reshape(-1, FRAME).mean(axis=1))
+        rest, samples = squares[whole:], samples + len(block)
+    if len(rest):
+        powers.append(rest.mean(keepdims=True))
+    powers = np.concatenate(powers)
+    last = samples - FRAME * (len(powers) - 1)
+    return Level(powers, samples, float(np.sqrt((FRAME * powers[:-1].sum() + last * powers[-1]) / samples)))
 
 
 def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
@@ -102,9 +90,8 @@ def with_gain(blocks: Iterable[np.ndarray], gain: np.ndarray) -> Iterator[np.nda
     """Blocks ``(n,)`` times the factors ``(frames,)`` of the middles of frames; between them in proportion."""
     begin, middles = 0, FRAME * (np.arange(len(gain)) + 0.5)
     for block in blocks:
-        around = slice(max(begin // FRAME - 1, 0), (begin + len(block)) // FRAME + 2)
         time = begin + np.arange(len(block)) + 0.5
-        yield (block * np.interp(time, middles[around], gain[around])).astype(np.float32)
+        yield (block * np.interp(time, middles, gain)).astype(np.float32)
         begin += len(block)
 
 

@@ -18,62 +18,60 @@ CANCELLED = 0.01  # power of the channels' mean, relative to that of channels th
 
 
 class AudioWarning(UserWarning):
-    """What a user should know about audio that is used nevertheless: that a file ends early, for example."""
+    """What a user should know about audio that is used nevertheless: that a file ends early, for example.
 
-
-def warn(message: str):
-    """Tell the user: the command prints one line of it, other code may catch or ignore the :class:`AudioWarning`."""
-    warnings.warn(message, AudioWarning, stacklevel=3)
+    The command prints one line of it; other code may catch or ignore it.
+    """
 
 
 class Mixer:
-    """Frames to mono: measured on all frames of a signal first, then applied to any of them.
+    """Frames to mono: decided on all frames of a signal first, then applied to any of them.
 
     The result is the mean of the channels without its own mean over time, since a constant is no sound. Channels that
     cancel each other give the loudest one instead.
 
     Args:
         name: of the signal, in messages.
+        blocks: all of its frames, ``(samples, channels)`` each, one or more.
+        allow_silence: accept a signal whose RMS is below :data:`SILENCE`.
+
+    Attributes:
+        frames: how many there are.
+        rms: of the mono signal, full scale 1.
+
+    Raises:
+        AstError: for NaN or infinite samples, samples beyond :data:`LARGEST` or, unless allowed, silence.
     """
 
-    def __init__(self, name: str):
-        self.name, self.frames, self._bad, self._peak = name, 0, 0, 0.0
-        self._sums = self._products = 0.0  # (channels,) and (channels, channels)
-
-    def measure(self, frames: np.ndarray):
-        """Take note of frames ``(samples, channels)``, one or more."""
-        self.frames += len(frames)
-        finite = np.isfinite(frames)
-        self._bad += 0 if finite.all() else np.count_nonzero(~finite.all(axis=1))
-        if not self._bad:
-            wide = frames.astype(np.float64)
-            self._peak = max(self._peak, float(np.abs(wide).max()))
-            self._sums, self._products = self._sums + wide.sum(axis=0), self._products + wide.T @ wide
-
-    def decide(self, allow_silence: bool = False):
-        """Choose the weights of the channels and the mean, and with them ``rms``, full scale 1.
-
-        Raises:
-            AstError: for NaN or infinite samples, samples beyond :data:`LARGEST` or, unless allowed, silence.
-        """
-        if self._bad:
-            raise AstError(f"{self.name}: found {self._bad} samples that are NaN or infinite")
-        if self._peak > LARGEST:
-            raise AstError(f"{self.name}: found samples up to {self._peak:.3g}, accepted are those up to {LARGEST:.0e}")
+    def __init__(self, name: str, blocks: Iterable[np.ndarray], allow_silence: bool = False):
+        self.frames, bad, peak = 0, 0, 0.0
+        sums = products = 0.0  # (channels,) and (channels, channels)
+        for frames in blocks:
+            self.frames += len(frames)
+            bad += np.count_nonzero(~np.isfinite(frames).all(axis=1))
+            if not bad:
+                wide = frames.astype(np.float64)
+                peak = max(peak, float(np.abs(wide).max()))
+                sums, products = sums + wide.sum(axis=0), products + wide.T @ wide
+        if bad:
+            raise AstError(f"{name}: found {bad} samples that are NaN or infinite")
+        if peak > LARGEST:
+            raise AstError(f"{name}: found samples up to {peak:.3g}, accepted are those up to {LARGEST:.0e}")
         # A single sample has no mean over time: it is a click, no constant.
-        means = self._sums / self.frames * (self.frames > 1)
-        covariance = self._products / self.frames - np.outer(means, means)
+        means = sums / self.frames * (self.frames > 1)
+        covariance = products / self.frames - np.outer(means, means)
         powers, channels = np.diag(covariance), len(means)
         loudest, self.weights = int(np.argmax(powers)), np.full(channels, 1 / channels)
         if covariance.sum() < CANCELLED * powers.sum() and powers[loudest] >= SILENCE**2:
             self.weights = np.eye(channels)[loudest]
-            warn(f"{self.name}: its {channels} channels cancel each other; only the louder, {loudest + 1}, is used")
+            message = f"{name}: its {channels} channels cancel each other; only the louder, {loudest + 1}, is used"
+            warnings.warn(message, AudioWarning, stacklevel=2)
         power = self.weights @ covariance @ self.weights
         self.mean, self.rms = float(self.weights @ means), float(np.sqrt(max(power, 0.0)))
         if not allow_silence and self.rms < SILENCE:
             constant = f" (a constant of {self.mean:.3g} is no sound)" * (abs(self.mean) >= SILENCE)
             accepted = f"accepted is audio above {20 * np.log10(SILENCE):.0f} dB of full scale"
-            raise AstError(f"{self.name}: found silence{constant}, {accepted}")
+            raise AstError(f"{name}: found silence{constant}, {accepted}")
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames ``(samples, channels)`` as float32 ``(samples,)``."""
@@ -89,13 +87,11 @@ def check(name: str, audio: np.ndarray, allow_silence: bool = False) -> np.ndarr
         allow_silence: accept audio below :data:`SILENCE`.
 
     Raises:
-        AstError: for another shape, no samples, and as :meth:`Mixer.decide`.
+        AstError: for another shape, no samples, and as :class:`Mixer`.
     """
     if audio.ndim != 1 or not audio.size:
         raise AstError(f"{name}: found audio of shape {audio.shape}, accepted is (samples,) with 1 sample or more")
-    mixer = Mixer(name)
-    mixer.measure(audio[:, None])
-    mixer.decide(allow_silence)
+    Mixer(name, [audio[:, None]], allow_silence)
     return audio
 
 

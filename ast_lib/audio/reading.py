@@ -7,13 +7,13 @@ does not grow with a file's length. :mod:`ast_lib.audio.writing` is the way back
 
 import contextlib
 import os
-import pathlib
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
 from ast_lib.audio.decoding import Decoder, open_decoder
-from ast_lib.audio.mono import SAMPLE_RATE, Mixer, resampled, warn
+from ast_lib.audio.mono import SAMPLE_RATE, AudioWarning, Mixer, resampled
 from ast_lib.errors import AstError
 
 
@@ -21,15 +21,15 @@ class Sound:
     """An audio file that :func:`open_sound` has measured; memory does not grow with its length.
 
     Attributes:
-        path: the file's.
+        name: of the file, in messages.
         rate: Hz, of the file.
         samples, seconds: of each channel, at that rate: what was really found.
         rms: of the mono signal without its mean; full scale is 1.
     """
 
-    def __init__(self, path: pathlib.Path, rate: int, decoder: Decoder, mixer: Mixer):
-        self.path, self.rate, self._decoder, self._mixer = path, rate, decoder, mixer
-        self.samples, self.seconds, self.rms = mixer.frames, mixer.frames / rate, mixer.rms
+    def __init__(self, name: str, decoder: Decoder, mixer: Mixer):
+        self.name, self.rate, self._decoder, self._mixer = name, decoder.rate, decoder, mixer
+        self.samples, self.seconds, self.rms = mixer.frames, mixer.frames / decoder.rate, mixer.rms
 
     def blocks(self, sample_rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
         """The mono signal without its mean at ``sample_rate``: float32 ``(samples,)``, of any lengths.
@@ -40,7 +40,7 @@ class Sound:
             AstError: when the file has no sample left at this rate, or can no longer be read.
         """
         if 2 * self.samples * sample_rate < self.rate:
-            raise AstError(f"{self.path}: too short, it has no sample left at {sample_rate} Hz")
+            raise AstError(f"{self.name}: too short, it has no sample left at {sample_rate} Hz")
         yield from filter(len, resampled(map(self._mixer, self._decoder), self.rate, sample_rate))
 
 
@@ -57,13 +57,10 @@ def open_sound(path: str | os.PathLike, allow_silence: bool = False) -> Iterator
             :data:`LOWEST_RATE`, or holds samples that are NaN, infinite or beyond :data:`LARGEST`.
     """
     with open_decoder(path) as decoder:
-        mixer = Mixer(str(path))
-        for frames in decoder:
-            mixer.measure(frames)
-        mixer.decide(allow_silence)
+        mixer = Mixer(str(path), decoder, allow_silence)
         for note in decoder.notes:
-            warn(f"{path}: {note}")
-        yield Sound(pathlib.Path(path), decoder.rate, decoder, mixer)
+            warnings.warn(f"{path}: {note}", AudioWarning, stacklevel=2)
+        yield Sound(str(path), decoder, mixer)
 
 
 def load(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE, allow_silence: bool = False) -> np.ndarray:

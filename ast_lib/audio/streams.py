@@ -6,8 +6,8 @@ the whole.
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,8 +44,7 @@ def under(context: Callable[[], contextlib.AbstractContextManager], blocks: Iter
         yield block
 
 
-@dataclasses.dataclass(frozen=True)
-class Stream:
+class Stream(NamedTuple):
     """Sound of ``samples`` samples that can be read any number of times.
 
     ``blocks()`` begins anew with every call, and gives tensors ``(B, n)`` of any lengths ``n``.

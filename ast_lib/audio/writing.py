@@ -52,7 +52,7 @@ def check_output(path: str | os.PathLike) -> pathlib.Path:
 
 
 def save(
-    path: str | os.PathLike, audio: np.ndarray | Iterable[np.ndarray], sample_rate: int = SAMPLE_RATE, gain: float = 1.0
+    path: str | os.PathLike, audio: np.ndarray | Iterable[np.ndarray], sample_rate: int = SAMPLE_RATE
 ) -> pathlib.Path:
     """Write mono audio; the extension names the format, one of :data:`FORMATS`.
 
@@ -63,7 +63,6 @@ def save(
         path: of the file; its folder exists. An earlier file is replaced only by a complete one.
         audio: ``(samples,)``, finite; or an iterable of such blocks, of any lengths, which follow each other.
         sample_rate: Hz.
-        gain: what the audio is multiplied by.
 
     Raises:
         AstError: for an unknown extension, a missing folder, audio of another shape or with NaN, or a full disk.
@@ -77,12 +76,12 @@ def save(
         blocks = resampled(blocks, sample_rate, rate)
     with replacing(path) as file, tempfile.TemporaryFile(dir=pathlib.Path(os.path.realpath(path)).parent) as waiting:
         for block in blocks:
-            peak = max(peak, float(np.abs(block).max(initial=0.0)) * abs(gain))
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
             waiting.write(block.tobytes())
         if not waiting.tell():
             raise AstError(f"{path}: found audio of shape (0,), accepted is (samples,) with 1 sample or more")
         waiting.seek(0)
-        scale = np.float32(gain * (PEAK / peak if peak > 1 else 1.0))
+        scale = np.float32(PEAK / peak if peak > 1 else 1.0)
         encoded = VirtualFile(file)
         try:
             with soundfile.SoundFile(encoded, "w", rate, 1, coding, format=container) as sound:

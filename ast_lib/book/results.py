@@ -20,11 +20,26 @@ import pydantic
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from ast_lib.errors import AstError
-from ast_lib.files import write_bytes
+from ast_lib.files import ROOT, write_bytes
 
 DECIMALS = 4  # kept in a file; numbers below 1 keep 4 significant digits
 UNITS = {"lsd": "dB"}  # of the evaluation's metrics; the others are plain numbers
 Name = Annotated[str, Field(pattern="^[a-z0-9]+(_[a-z0-9]+)*$")]  # such as piano_to_violin
+
+
+def output_folder(profile: str, output: str = "") -> pathlib.Path:
+    """Where a chapter writes: ``build/<profile>`` of the repository, or the folder ``output``; created when missing.
+
+    Raises:
+        AstError: when the folder cannot be made.
+    """
+    folder = pathlib.Path(output) if output else ROOT / "build" / profile
+    try:
+        for part in ("results", "weights", "audio"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AstError(f"output: {folder} cannot be a folder to write to: {error}") from error
+    return folder
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config={"strict": True, "extra": "forbid"})

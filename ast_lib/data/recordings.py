@@ -95,9 +95,7 @@ def read_segment(path: str | os.PathLike, start: float, seconds: float, allow_si
         samples, rate = decoder.stretch(start, seconds)
     if len(samples) < max(1, round(seconds * rate)):
         raise AstError(f"{path}: found {len(samples) / rate:.2f} s from {start:g} s on, accepted are {seconds:g} s")
-    mixer = audio.Mixer(str(path))
-    mixer.measure(samples)
-    mixer.decide(allow_silence)
+    mixer = audio.Mixer(str(path), [samples], allow_silence)
     signal = soxr.resample(mixer(samples), rate, audio.SAMPLE_RATE)
     # The resampler may round a sample up or down.
     return librosa.util.fix_length(signal, size=round(seconds * audio.SAMPLE_RATE))

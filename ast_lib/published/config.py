@@ -9,16 +9,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ast_lib.checked import BelowOne, Count, NonNegative, Positive, Share, Whole, checked, from_values, to_dict
+from ast_lib.checked import checked, from_values, to_dict
 from ast_lib.config import (
     CURRICULUM,
+    BelowOne,
     Config,
+    Count,
     DataConfig,
     LossConfig,
     ModelConfig,
+    NonNegative,
     Phase,
+    Positive,
     RepresentationConfig,
+    Share,
     TrainingConfig,
+    Whole,
 )
 from ast_lib.config import preset as core_preset
 from ast_lib.errors import AstError
@@ -138,45 +144,34 @@ class PublishedConfig(Config):
         yield from super()._relations()
         overlap, size, form = shape.section_overlap, model.style_size, model.style_encoder
         below = f"0 to below representation.section_frames ({shape.section_frames})"
-        yield "representation.section_overlap", overlap, overlap < shape.section_frames, below
+        yield "representation.section_overlap", overlap < shape.section_frames, below
         fits = shape.join_shift <= overlap
-        yield "representation.join_shift", shape.join_shift, fits, f"0 to representation.section_overlap ({overlap})"
+        yield "representation.join_shift", fits, f"0 to representation.section_overlap ({overlap})"
         one = "0 with a representation.section_overlap: frames that two sections share have one loudness"
-        yield "training.gain", training.gain, training.gain == 0 or overlap == 0, one
-        fits = form != "one_hot" or size >= len(self.voices)
-        yield (
-            "model.style_size",
-            size,
-            fits,
-            f"{len(self.voices)} or more, one a voice, with model.style_encoder=one_hot",
-        )
+        yield "training.gain", training.gain == 0 or overlap == 0, one
+        each = f"{len(self.voices)} or more, one a voice, with model.style_encoder=one_hot"
+        yield "model.style_size", form != "one_hot" or size >= len(self.voices), each
         shared = loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)
         equal = (
             f"model.content_size ({model.content_size}) with loss.hsic=published or a single model.discriminator=mlp"
         )
-        yield "model.style_size", size, size == model.content_size or not shared, equal
+        yield "model.style_size", size == model.content_size or not shared, equal
         heard = form == "transformer"
-        yield (
-            "model.style_noise",
-            model.style_noise,
-            heard or not model.style_noise,
-            f"0 with model.style_encoder={form}",
-        )
-        yield "model.align_onsets", model.align_onsets, heard or not model.align_onsets, f"false with {form} styles"
+        yield "model.style_noise", heard or not model.style_noise, f"0 with model.style_encoder={form}"
+        yield "model.align_onsets", heard or not model.align_onsets, f"false with {form} styles"
         section = model.context_weight == 1 or model.inference_feedback == "section"
-        yield "model.context_weight", model.context_weight, section, "1 with model.inference_feedback=hidden"
-        shares = [phase.back_translation for phase in self.curriculum]
+        yield "model.context_weight", section, "1 with model.inference_feedback=hidden"
         unvoiced = heard and shape.statistics == "shared"
         what = "0 with representation.statistics=per_class, or styles of voices (model.style_encoder)"
-        yield "curriculum.back_translation", shares, unvoiced or not any(shares), what
+        yield "curriculum.back_translation", unvoiced or not any(self._found("curriculum.back_translation")), what
         turns = training.alternate == (0, 0) or min(training.alternate) >= 1
-        yield "training.alternate", training.alternate, turns, "0, 0 or two numbers of 1 or more"
+        yield "training.alternate", turns, "0, 0 or two numbers of 1 or more"
         fits = loss.hsic != "unbiased" or training.batch >= 4
-        yield "loss.hsic", loss.hsic, fits, "biased or published for a training.batch below 4"
+        yield "loss.hsic", fits, "biased or published for a training.batch below 4"
         if shape.output == "complex":
-            levels = [phase.envelope for phase in self.curriculum]
-            yield "loss.realism", loss.realism, loss.realism == 0, "0 with representation.output=complex"
-            yield "curriculum.envelope", levels, not any(levels), "0 in each phase with representation.output=complex"
+            yield "loss.realism", loss.realism == 0, "0 with representation.output=complex"
+            silent = not any(self._found("curriculum.envelope"))
+            yield "curriculum.envelope", silent, "0 in each phase with representation.output=complex"
 
 
 def extend(config: Config) -> PublishedConfig:

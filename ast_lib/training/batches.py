@@ -22,7 +22,7 @@ from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
 from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING, equalise
-from ast_lib.transfer.latency import align
+from ast_lib.transfer.latency import delay, shift
 
 MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
 AHEAD = 3  # batches that each worker makes ahead
@@ -117,7 +117,7 @@ class Batches:
         features = changed = self.representation(clips)
         if training.domain_randomisation:
             # Another player begins when the one does whose clip is the target.
-            heard = align(heard, self.latency[heard_labels], self.latency[labels], shape.sample_rate)
+            heard = shift(heard, delay(self.latency[heard_labels], self.latency[labels], shape.sample_rate))
             changed = self.representation(record_in_room(heard, shape.sample_rate, ROOM, random, part))
             features = equalise(features, shape, TIMBRE, random, groups, part)
         group = part.own(torch.arange(training.batch) % groups).to(labels.device)

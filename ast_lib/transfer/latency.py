@@ -27,7 +27,12 @@ def shift(audio: Tensor, samples: Tensor) -> Tensor:
 
 
 def delay(heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
-    """Samples ``(B,)`` from the latencies heard to those to be played, seconds (equation ``latency-difference``)."""
+    """Samples ``(B,)`` by which clips are moved from the latency of the voices that are heard to that to be played.
+
+    Args:
+        heard, played: latencies of the voices ``(B,)``, seconds (equation ``latency-difference``).
+        sample_rate: Hz.
+    """
     return ((played - heard) * sample_rate).round().long()
 
 
@@ -42,16 +47,6 @@ def shift_stream(sound: Stream, samples: Tensor) -> Stream:
             yield shift(window, samples)[:, most : window.shape[1] - most]
 
     return Stream(blocks, sound.samples)
-
-
-def align(audio: Tensor, heard: Tensor, played: Tensor, sample_rate: int) -> Tensor:
-    """Clips ``(B, n)`` moved from the latency of the voices that are heard to that of the voices to be played.
-
-    Args:
-        heard, played: latencies of the voices ``(B,)``, seconds (equation ``latency-difference``).
-        sample_rate: Hz.
-    """
-    return shift(audio, delay(heard, played, sample_rate))
 
 
 def known_latency(model: TransferModel, style: Tensor) -> Tensor:

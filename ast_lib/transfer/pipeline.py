@@ -5,14 +5,12 @@ any clip (one-shot, :mod:`ast_lib.transfer.one_shot`). The complex spectrogram c
 accumulated phase advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
 """
 
-import collections
 import functools
 import io
 import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ast_lib import audio
-from ast_lib.audio.levels import NO_LEVEL, RMS, Meter, pause_gain, with_gain
+from ast_lib.audio.levels import NO_LEVEL, RMS, measure, pause_gain, with_gain
 from ast_lib.audio.streams import BLOCK, Stream, under
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
@@ -114,8 +112,7 @@ def transfer(
     check_choice(to, style, phase)
     source = audio.check("source", np.asarray(source, dtype=np.float32))
     target = class_style(model, to) if style is None else clip_style(model, style)
-    made, gain = _transfer(model, lambda: [source], target, phase, io.BytesIO())
-    return np.concatenate([block * np.float32(gain) for block in made])
+    return np.concatenate(list(_transfer(model, lambda: [source], target, phase)))
 
 
 @torch.no_grad()
@@ -124,36 +121,33 @@ def _transfer(
     source: Callable[[], Iterable[np.ndarray]],
     style: Tensor,
     phase: str,
-    store: BinaryIO,
-    progress: bool = False,
-) -> tuple[Iterator[np.ndarray], float]:
-    """Transfer a source that ``source()`` gives in blocks, anew with each call, through an open, empty file.
+    folder: pathlib.Path | None = None,
+) -> Iterator[np.ndarray]:
+    """Transfer a source that ``source()`` gives in blocks, anew with each call: the result in blocks.
 
-    Returns:
-        the result in blocks, and what they are to be multiplied by: its level is known when all of it is there.
+    What the model makes is kept until its level is known: in memory or, with a bar of progress, in ``folder``.
     """
-    heard, raw = Meter(), Meter()
-    collections.deque(heard(source()), maxlen=0)
-    samples, hop = heard.level().samples, model.config.representation.hop
-    scale = RMS / heard.level().rms
-    sound = Stream(lambda: (torch.from_numpy((b * scale).astype(np.float32))[None] for b in source()), samples)
-    stft, steps = transfer_windows(model, sound, style), PHASES[phase]
-    blocks = refine_blocks(model.representation.spectrogram, stft, 1 + samples // hop, samples, steps)
-    rate = model.config.representation.sample_rate
-    shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if progress else True}
-    with tqdm(total=samples / rate, **shown) as bar:  # on a terminal only
-        for block in raw(block[0].numpy() for block in blocks):
-            store.write(block.tobytes())
-            bar.update(len(block) / rate)
-    gain = pause_gain(heard.level().powers, raw.level().powers)
+    heard, shape = measure(source()), model.config.representation
+    scale, frames = RMS / heard.rms, 1 + heard.samples // shape.hop
+    sound = Stream(lambda: (torch.from_numpy((b * scale).astype(np.float32))[None] for b in source()), heard.samples)
+    stft = transfer_windows(model, sound, style)
+    blocks = refine_blocks(model.representation.spectrogram, stft, frames, heard.samples, PHASES[phase])
+    shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if folder else True}
+    with tempfile.TemporaryFile(dir=folder) if folder else io.BytesIO() as store:
+        with tqdm(total=heard.samples / shape.sample_rate, **shown) as bar:  # on a terminal only
+            for block in blocks:
+                store.write(block[0].numpy().tobytes())
+                bar.update(block.shape[1] / shape.sample_rate)
 
-    def quietened() -> Iterator[np.ndarray]:
-        store.seek(0)
-        return with_gain((np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b"")), gain)
+        def stored() -> Iterator[np.ndarray]:
+            store.seek(0)
+            return (np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b""))
 
-    final = Meter()
-    collections.deque(final(quietened()), maxlen=0)
-    return quietened(), heard.level().rms / final.level().rms if final.level().rms > NO_LEVEL else 1.0
+        gain = pause_gain(heard.powers, measure(stored()).powers)
+        made = measure(with_gain(stored(), gain)).rms
+        level = np.float32(heard.rms / made if made > NO_LEVEL else 1.0)
+        for block in with_gain(stored(), gain):
+            yield block * level
 
 
 def transfer_file(
@@ -183,9 +177,5 @@ def transfer_file(
     rate = model.config.representation.sample_rate
     with audio.open_sound(source) as sound:
         target = class_style(model, to) if style is None else clip_style(model, audio.load(style, rate), str(style))
-        try:
-            with tempfile.TemporaryFile(dir=pathlib.Path(output).resolve().parent) as store:
-                made = _transfer(model, lambda: sound.blocks(rate), target, phase, store, progress=True)
-                return audio.save(output, made[0], rate, made[1])
-        except OSError as error:  # of the store
-            raise AstError(f"{output}: could not be written: {error.strerror or error}") from error
+        folder = pathlib.Path(output).resolve().parent
+        return audio.save(output, _transfer(model, lambda: sound.blocks(rate), target, phase, folder), rate)

@@ -145,7 +145,7 @@ def test_blocks_are_the_whole(tmp_path):
 def test_blocks_are_written_as_the_whole(tmp_path, extension):
     signal = 3 * sine(seconds=7)
     audio.save(tmp_path / f"a.{extension}", signal)
-    audio.save(tmp_path / f"b.{extension}", np.split(signal / 6, [1, 1, 5000, 100_000]), gain=6.0)
+    audio.save(tmp_path / f"b.{extension}", np.split(signal, [1, 1, 5000, 100_000]))
     read = [soundfile.read(tmp_path / f"{name}.{extension}")[0] for name in "ab"]
     # A lossy encoder hears the last digit.
     assert read[0].shape == read[1].shape and np.sqrt(np.mean((read[1] - read[0]) ** 2)) < 2e-3

@@ -1,4 +1,4 @@
-"""Levels: what a meter reads, and pauses that stay quiet while notes that die away are held."""
+"""Levels: what is measured, and pauses that stay quiet while notes that die away are held."""
 
 import numpy as np
 import pytest
@@ -7,33 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import noise, tone
 
-from ast_lib.audio.levels import FRAME, Meter, normalise_rms, pause_gain, with_gain
+from ast_lib.audio.levels import FRAME, measure, normalise_rms, pause_gain, with_gain
 
 RATE = 22050
 
 
-def level_of(*blocks):
-    meter = Meter()
-    assert all(given is block for given, block in zip(meter(blocks), blocks, strict=True))
-    return meter.level()
-
-
 def powers(audio):
-    return level_of(audio).powers
+    return measure([audio]).powers
 
 
 def decibels(audio):
     return 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20)
 
 
-# --- The meter
+# --- Measuring
 
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=8).filter(sum))
 @settings(deadline=None, max_examples=40)
 def test_powers_are_those_of_the_frames_whatever_the_blocks(lengths):
     audio = np.random.default_rng(0).normal(size=sum(lengths)).astype(np.float32)
-    level = level_of(*np.split(audio, np.cumsum(lengths)[:-1]))
+    level = measure(np.split(audio, np.cumsum(lengths)[:-1]))
     expected = [np.mean(np.square(audio[i : i + FRAME], dtype=np.float64)) for i in range(0, len(audio), FRAME)]
     np.testing.assert_allclose(level.powers, expected, rtol=1e-12)
     assert level.samples == len(audio)
@@ -41,7 +35,7 @@ def test_powers_are_those_of_the_frames_whatever_the_blocks(lengths):
 
 
 def test_a_known_level():
-    assert level_of(np.full(1000, 0.5, np.float32)).rms == 0.5
+    assert measure([np.full(1000, 0.5, np.float32)]).rms == 0.5
     assert normalise_rms(np.full(10, 0.5, np.float32), 0.1).tolist() == pytest.approx([0.1] * 10)
 
 

@@ -6,7 +6,8 @@ import typing
 import pytest
 from published_models import published_tiny
 
-from ast_lib.config import from_dict, override, to_dict
+from ast_lib.checked import from_values
+from ast_lib.config import override, to_dict
 from ast_lib.config import preset as core_preset
 from ast_lib.errors import AstError
 from ast_lib.published.config import PublishedConfig, extend, preset
@@ -64,7 +65,7 @@ def test_what_does_not_go_together_is_refused(assignments, message):
 def test_a_configuration_of_the_core_means_the_same(name):
     config = core_preset(name)
     extended = extend(config)
-    assert preset(name) == extended and from_dict(to_dict(extended), PublishedConfig) == extended
+    assert preset(name) == extended and from_values(PublishedConfig, to_dict(extended)) == extended
     for table in ("data", "representation", "model", "loss", "training"):
         core, ours = getattr(config, table), getattr(extended, table)
         shared = [name for name in dir(core) if not name.startswith("_")]
@@ -72,7 +73,7 @@ def test_a_configuration_of_the_core_means_the_same(name):
     for core, ours in zip(config.curriculum, extended.curriculum, strict=True):
         assert dataclasses.asdict(ours) == dataclasses.asdict(core) | {"reconstruction": 1.0}
     # Fields that the core does not have leave its system as it is: they need not be said.
-    assert from_dict(to_dict(core_preset("quick")), PublishedConfig) == preset("quick")
+    assert from_values(PublishedConfig, to_dict(core_preset("quick"))) == preset("quick")
 
 
 # --- Schedules

@@ -13,7 +13,7 @@ from ast_lib.errors import AstError
 from ast_lib.evaluation.systems import teacher_forced_batch
 from ast_lib.training import Trainer, batches
 from ast_lib.transfer import transfer, transfer_batch
-from ast_lib.transfer.latency import align, in_time, known_latency, shift, shift_stream
+from ast_lib.transfer.latency import delay, in_time, known_latency, shift, shift_stream
 
 # --- One note
 
@@ -59,7 +59,8 @@ def test_a_stream_moves_as_the_whole_does(monkeypatch, samples, length):
 
 def test_a_clip_goes_to_the_latency_of_the_voice_to_be_played():
     audio = torch.arange(1.0, 6.0).repeat(3, 1)
-    moved = align(audio, heard=torch.tensor([0.0, 0.2, 0.1]), played=torch.tensor([0.2, 0.0, 0.1]), sample_rate=10)
+    samples = delay(heard=torch.tensor([0.0, 0.2, 0.1]), played=torch.tensor([0.2, 0.0, 0.1]), sample_rate=10)
+    moved = shift(audio, samples)
     assert moved.tolist() == [[0, 0, 1, 2, 3], [3, 4, 5, 0, 0], [1, 2, 3, 4, 5]]
 
 
@@ -151,7 +152,7 @@ def test_another_voice_is_heard_at_the_latency_of_the_clip_to_be_predicted(monke
     audio, voices = (torch.from_numpy(x) for x in left.dataset.sampler.another_voice(0, 1.0, 0.0))
     found, heard = moved.batch(0), left.batch(0)
     assert torch.equal(found.heard_labels, voices) and (found.labels != voices).any()
-    expected = align(audio, late[voices], late[found.labels], SAMPLE_RATE)
+    expected = shift(audio, delay(late[voices], late[found.labels], SAMPLE_RATE))
     torch.testing.assert_close(found.heard.stft_magnitude, moved.model.representation(expected).stft_magnitude)
     torch.testing.assert_close(heard.heard.stft_magnitude, left.model.representation(audio).stft_magnitude)
     assert torch.equal(found.features.stft_magnitude, heard.features.stft_magnitude)
