@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 
 from ast_lib.audio.levels import normalise_rms
-from ast_lib.networks.decoder import Prediction
-from ast_lib.networks.model import TransferModel
 from ast_lib.processes import Part
-from ast_lib.representation.features import Features
 from ast_lib.training.batches import Batch, Translation
 from ast_lib.training.groups import group_styles
 
@@ -59,7 +56,11 @@ def back_translate(objective: "Objective", batch: Batch, share: float, random: t
     batch = dataclasses.replace(batch, translation=translation)
     if weight == 0:
         return batch
-    heard = batch.heard.put(chosen, played(model, prediction, batch.frames))
+    with torch.no_grad(), torch.autocast(content.device.type, enabled=False):
+        # Its audio at RMS 0.07, as anybody would hear it.
+        stft = model.to_stft(prediction, batch.frames)
+        audio = model.representation.spectrogram.invert(stft, (batch.frames - 1) * config.representation.hop)
+        heard = batch.heard.put(chosen, model.representation(normalise_rms(audio)))
     return dataclasses.replace(batch, heard=heard, heard_labels=batch.heard_labels.index_put((chosen,), voices))
 
 
@@ -76,12 +77,3 @@ def choose(clips: int, share: float, random: torch.Generator, part: Part) -> tup
     own = part.own(everywhere)
     chosen = own.nonzero()[:, 0] if own.any() else torch.zeros(1, dtype=torch.long)
     return chosen, int(own.sum()) * part.count / int(everywhere.sum())
-
-
-@torch.no_grad()
-def played(model: TransferModel, prediction: Prediction, frames: int) -> Features:
-    """Features of a prediction's audio at RMS 0.07, as anybody would hear it."""
-    with torch.autocast(prediction.context.device.type, enabled=False):
-        stft = model.to_stft(prediction, frames)
-        audio = model.representation.spectrogram.invert(stft, (frames - 1) * model.config.representation.hop)
-        return model.representation(normalise_rms(audio))

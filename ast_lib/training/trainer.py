@@ -58,7 +58,7 @@ class Trainer:
     kinds: tuple[type[Batches], type[Objective]] = (Batches, Objective)
 
     def __init__(self, config: Config, dataset: Dataset | RecordedDataset, accelerator: str = "auto"):
-        self.config, self.dataset, training = config, dataset, config.training
+        self.config, training = config, config.training
         self.fabric = Fabric(accelerator=accelerator, precision=training.precision, **launched())
         self.fabric.launch()
         self.part = Part(self.fabric.global_rank, self.fabric.world_size, self.fabric)
@@ -215,8 +215,7 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """:func:`ast_lib.training.validation.validate` of the averaged model, the same in all processes."""
         self.update_prototypes()
-        distances = validation.validate(self.average, self.validation_tasks, self.fabric.device)
-        return self.fabric.broadcast(distances)
+        return self.fabric.broadcast(validation.validate(self.average, self.validation_tasks, self.fabric.device))
 
     # --- The run
 
