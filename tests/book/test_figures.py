@@ -95,7 +95,7 @@ def test_a_page_without_the_marks_is_an_error():
 
 def test_a_file_that_holds_no_records_is_named(repository, capsys):
     (repository / "results" / "15_listening_99.json").write_text('[{"metric": "lsd"}]')
-    with pytest.raises(AstError, match="15_listening_99.json: record 0: missing keys"):
+    with pytest.raises(AstError, match="15_listening_99.json: record 0: task: Field required"):
         read_results(repository / "results")
     assert readme_figures.main(["--root", str(repository)]) == 1
     assert "15_listening_99.json" in capsys.readouterr().err
