@@ -15,7 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ast_lib.checked import Count, NonNegative, Positive, checked, from_values
+from ast_lib.checked import checked, from_values
+from ast_lib.config import Count, NonNegative, Positive
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
 
