@@ -36,7 +36,7 @@ def test_the_source_shown_is_the_file_s_below_its_name(root):
 
 def test_a_method_begins_at_the_margin():
     lines = show_source(Spectrogram.forward).data.splitlines()
-    assert lines[0] == "# ast_lib/representation/features.py" and lines[1].startswith("def forward(self")
+    assert lines[0] == "# ast_lib/representation/spectrogram.py" and lines[1].startswith("def forward(self")
     assert lines[2].startswith("    ")
 
 

@@ -32,7 +32,15 @@ def test_no_soundfont_plays_because_it_is_installed(given):
     assert list(given.lessons) == [UNSEEN]
 
 
-def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_path):
+@pytest.fixture
+def no_synth():
+    """No synth that another test has loaded, and none that this one leaves."""
+    synth.shared_synth.cache_clear()
+    yield
+    synth.shared_synth.cache_clear()
+
+
+def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_path, no_synth):
     monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))
     with pytest.raises(AstError, match="soundfont: found no file Fluid; accepted are a path, .*FluidR3_GM, MuseScore"):
         material(CONFIG, soundfonts=["Fluid"])
@@ -41,7 +49,7 @@ def test_a_soundfont_that_is_asked_for_must_be_known_and_there(monkeypatch, tmp_
         material(CONFIG, soundfonts=["FluidR3_GM"])
 
 
-def test_a_soundfont_that_is_asked_for_plays_and_teaches(monkeypatch, tmp_path):
+def test_a_soundfont_that_is_asked_for_plays_and_teaches(monkeypatch, tmp_path, no_synth):
     """Here the default soundfont under another name."""
     (tmp_path / "FluidR3_GM.sf2").symlink_to(synth.soundfont_path("TimGM6mb"))
     monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", (str(tmp_path),))

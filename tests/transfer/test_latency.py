@@ -149,7 +149,7 @@ def test_another_voice_is_heard_at_the_latency_of_the_clip_to_be_predicted(monke
     )
     late = torch.tensor([0.0, 0.018, 0.001, 0.056])  # piano and violin of each soundfont
     moved.model.latency.copy_(late)
-    audio, voices = (torch.from_numpy(x) for x in left.dataset.sampler.another_voice(0, 1.0, 0.0))
+    audio, voices = (torch.from_numpy(x) for x in left.batches.sampler.another_voice(0, 1.0, 0.0))
     found, heard = moved.batch(0), left.batch(0)
     assert torch.equal(found.heard_labels, voices) and (found.labels != voices).any()
     expected = shift(audio, delay(late[voices], late[found.labels], SAMPLE_RATE))
