@@ -58,7 +58,7 @@ class Trainer:
     kinds: tuple[type[Batches], type[Objective]] = (Batches, Objective)
 
     def __init__(self, config: Config, dataset: Dataset | RecordedDataset, accelerator: str = "auto"):
-        self.config, training = config, config.training
+        self.config, self.dataset, training = config, dataset, config.training
         self.fabric = Fabric(accelerator=accelerator, precision=training.precision, **launched())
         self.fabric.launch()
         self.part = Part(self.fabric.global_rank, self.fabric.world_size, self.fabric)
