@@ -1,4 +1,4 @@
-"""Several processes that share a batch: which clips are whose, and what all of them must know of each other.
+"""Several processes that share a batch: which clips are whose, and what all of them share.
 
 Chapter: ``notebooks/11_training.md``. Every process has the whole networks and an equal part of the global batch. The
 loss of a process is the mean over its own clips, or a function of the codes of *all* clips, brought together by
@@ -35,14 +35,14 @@ class Part:
     def draw(self, sample: Callable, clips: int, *shape: int, generator: torch.Generator) -> Tensor:
         """Random numbers ``(clips, *shape)`` for this process's ``clips``, the same however many processes there are.
 
-        Each process draws for the whole batch and keeps its rows. ``sample`` is ``torch.rand`` or ``torch.randn``.
+        Each process samples for the whole batch and keeps its rows. ``sample`` is ``torch.rand`` or ``torch.randn``.
         """
         return self.own(sample(clips * self.count, *shape, generator=generator))
 
     def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Normal noise of the shape and on the device of ``like`` ``(clips, ...)``: each clip's from a seed of its own.
 
-        For large tensors: nothing is drawn for others, and nothing is moved to the device.
+        For large tensors: nothing is sampled for others, and nothing is moved to the device.
         """
         seeds = self.own(torch.randint(2**62, (len(like) * self.count,), generator=generator))
         rows = [torch.Generator(like.device).manual_seed(seed) for seed in seeds.tolist()]

@@ -14,7 +14,7 @@ from ast_lib.errors import AstError
 SAMPLE_RATE = 22050  # Hz, of the project's data; a model names its own
 SILENCE = 1e-4  # RMS below which what a user supplies counts as silent: -80 dB below full scale
 LARGEST = 1e9  # of a sample, where full scale is 1: beyond, sums of squares lose their meaning in float32
-CANCELLED = 0.01  # power of the channels' mean, relative to that of channels that know nothing of each other
+CANCELLED = 0.01  # power of the channels' mean, relative to that of independent channels
 
 
 class AudioWarning(UserWarning):

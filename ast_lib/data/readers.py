@@ -34,7 +34,7 @@ def _hidden(path: pathlib.Path) -> bool:
 def instrument_folders(root: str | os.PathLike, dataset: str = "folders", licence: str = "not stated") -> Selection:
     """Recordings in ``root/<instrument>/`` and the folders in it, with one of :data:`EXTENSIONS`; a file is a piece.
 
-    Files of the same place in their instrument's folder and the same name (without extension) are one piece, also in
+    Files of the same path in their instrument's folder and the same name (without extension) are one piece, also in
     two instruments' folders.
 
     Args:

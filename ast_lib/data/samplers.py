@@ -35,7 +35,7 @@ class BatchSampler:
         train: pieces by instrument, as in :class:`ast_lib.data.clips.Splits`.
         seconds: length of a clip.
         batch: clips in a batch, a multiple of the number of groups.
-        seed: of everything that is drawn.
+        seed: of everything that is sampled.
         synths: one per soundfont.
         shares: groups that each soundfont has per instrument; one each where empty.
         slow: share of clips at a practice tempo, see :func:`ast_lib.data.clips.excerpt`.
@@ -73,7 +73,7 @@ class BatchSampler:
 
         Args:
             step: number of the batch, whose notes these are.
-            share: probability that a clip is played on a soundfont drawn at random instead of its own.
+            share: probability that a clip is played on a soundfont chosen at random instead of its own.
             tuning: largest detuning of a clip, semitones.
             part: which clips of the batch are wanted.
 
@@ -97,14 +97,14 @@ class BatchSampler:
 
 
 class RecordingSampler:
-    """As :class:`BatchSampler`, of recordings: a clip is decoded when first drawn, then kept (0.9 MB for 10 s).
+    """As :class:`BatchSampler`, of recordings: a clip is decoded when first chosen, then kept (0.9 MB for 10 s).
 
     Args:
         clips: a manifest; only those of ``split`` are used.
         instruments: the voices, in the order of their numbers.
-        seconds: length of what is drawn from a clip, from a random position on, then scaled to RMS 0.07.
+        seconds: length of what is cut from a clip, from a random position on, then scaled to RMS 0.07.
         batch: clips in a batch, a multiple of the number of instruments.
-        seed: of everything that is drawn.
+        seed: of everything that is sampled.
         split: one of :data:`ast_lib.data.manifest.SPLITS`.
 
     Raises:

@@ -1,6 +1,6 @@
 """Intervals over pieces: the percentile bootstrap of a ratio of sums, equation ``bootstrap-ratio``.
 
-Chapter: ``notebooks/12_evaluation.md``. Pieces, not values, are drawn with replacement, since values of one piece are
+Chapter: ``notebooks/12_evaluation.md``. Pieces, not values, are sampled with replacement, since values of one piece are
 not independent. Tables have the columns ``piece`` and ``value``; every function returns the value and the lower and
 upper end of its 95 % interval.
 """

@@ -1,4 +1,4 @@
-"""The listener: a classifier that took no part in training says which instrument a sound comes from.
+"""Listener: sounds in; the instrument that a classifier, which took no part in training, predicts for each out.
 
 Chapter: ``notebooks/12_evaluation.md``. Clips are ``(B, samples)`` at 22,050 Hz.
 """

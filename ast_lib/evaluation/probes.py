@@ -108,7 +108,7 @@ def shuffled_clips(clips: np.ndarray, count: int, random: np.random.Generator) -
     """A shuffling of the clips on one instrument: whose code each of them gets, ``(count,)``.
 
     Args:
-        clips: those that change places, by their numbers below ``count``; the others keep their own.
+        clips: those that are exchanged, by their numbers below ``count``; the others keep their own.
         count: of clips on one instrument.
         random: source of chance.
     """
@@ -121,9 +121,9 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, shuffles: in
     """Instrument and pitch read from content and from style.
 
     Args:
-        codes: of :func:`encode`, of clips that are the same on every instrument: what is played tells nothing.
-        most: sections used for a probe of sections, chosen at random.
-        shuffles: of the clips' styles; with 19 a style that does not depend on pitch is read better than from all of
+        codes: of :func:`encode`, of clips that are the same on every instrument: what is played does not depend on the
+        instrument. most: sections used for a probe of sections, chosen at random. shuffles: of the clips' styles; with
+        19 a style that does not depend on pitch is read better than from all of
             them once in 20 times (equation ``hsic-pvalue``).
 
     Returns:
@@ -153,7 +153,7 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, shuffles: in
     known += [(code, codes[code][clip]) for code in ("style", "style_fitted")]
     tables += [probe(read, *played).assign(read="pitch_class", code=code) for code, read in known]
 
-    # On every instrument the same clips change places: what two instruments play alike stays alike.
+    # On every instrument the same clips are exchanged: what two instruments play alike stays alike.
     count = len(piece) // len(np.unique(instrument))
     orders = [shuffled_clips(np.unique(clip % count), count, random) for _ in range(shuffles)]
     others = [codes["style"][clip - clip % count + order[clip % count]] for order in orders]

@@ -125,7 +125,7 @@ def experiments(
 
 
 def measurements(tables: Mapping[str, pd.DataFrame], probed: pd.DataFrame, name: str) -> pd.DataFrame:
-    """What the :func:`experiments` say about the system ``name``, a row a measurement.
+    """What the :func:`experiments` measure of the system ``name``, a row a measurement.
 
     Returns:
         columns ``measurement, task, value, low, high`` (95 % over pieces; the task ``probe`` is that of the stronger

@@ -23,7 +23,7 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: ``(B,)`` integers in ``0..K − 1``.
 
     Returns:
-        scalar of at least 0; log K when the logits say nothing. A batch of one clip or one class is a mean like any
+        scalar of at least 0; log K when the logits are all equal. A batch of one clip or one class is a mean like any
         other; a single class (K = 1) gives 0.
 
     Raises:

@@ -26,7 +26,7 @@ def info_nce(anchors: Tensor, positives: Tensor, temperature: float = 0.1) -> Te
         temperature: τ, above 0.
 
     Returns:
-        scalar within :func:`info_nce_range` (``nce-range``); log B when no anchor tells its positive from the others.
+        scalar within :func:`info_nce_range` (``nce-range``); log B when all cosines are equal.
         One pair (B = 1) leaves nothing to choose and gives 0. A code of zeros has the cosine 0 with everything.
 
     Raises:
@@ -59,7 +59,7 @@ def supervised_info_nce(z: Tensor, labels: Tensor, temperature: float = 0.1) -> 
         point of its own; for K balanced classes at least ``log(P + N exp(−K / ((K−1) τ)))``, ``nce-supervised-range``.
         All codes equal gives log(B − 1). Anchors without a positive are left out of the mean (the published code counts
         them as 0; the two agree on balanced batches). No anchor with a positive (one clip, or all labels different)
-        gives 0 with gradient 0. A single class still draws the clips into one point. A code of zeros has cosine 0.
+        gives 0 with gradient 0. A single class still pulls the clips into one point. A code of zeros has cosine 0.
 
     Raises:
         AstError: for a number of labels other than B or a temperature that is not above 0.

@@ -58,7 +58,7 @@ def phase_advance_loss(cosine: Tensor, sine: Tensor, truth: Tensor, weight: Tens
 
     Returns:
         scalar in 0..2 (up to rounding): 0 for equal directions, 1 for random ones or a prediction of length 0, 2 for
-        opposite ones. Turning both, scaling the prediction or the weight changes nothing. 0 when all weights are 0.
+        opposite ones. Rotating both, scaling the prediction or the weight changes nothing. 0 when all weights are 0.
 
     Raises:
         AstError: for different shapes.

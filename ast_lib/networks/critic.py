@@ -2,7 +2,8 @@
 
 Chapter: ``notebooks/11_training.md``. A content code can carry a decay or a swell from one instrument to the other and
 back, so that back-translation alone is content. The critic compares what the model plays with real clips of the voice
-that it is for. It hears the mean of each section in a few bands: how notes develop, not how exactly partials are drawn.
+that it is for. It hears the mean of each section in a few bands: how notes develop, not how exactly partials are
+predicted.
 """
 
 import torch

@@ -17,7 +17,7 @@ from ast_lib.config import ModelConfig
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """Positional encoding ``(length, width)``, sines on even and cosines on odd channels.
 
-    See equation ``sinusoidal-positions``; moving by ``k`` places is a rotation, equation ``position-rotation``.
+    See equation ``sinusoidal-positions``; moving by ``k`` positions is a rotation, equation ``position-rotation``.
 
     Source: Vaswani et al., "Attention is all you need" (2017), section 3.5.
     """

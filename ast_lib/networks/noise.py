@@ -28,7 +28,7 @@ def channel(code: Tensor, std: float, noise: torch.Generator | None = None, stay
     Args:
         code: of clips, ``(B, S, D)``: ``z_content``, or ``z_style`` of S windows.
         std: standard deviation of the noise; 0 changes nothing.
-        noise: a generator on the CPU that draws every clip's own; None adds the same noise to every clip and in every
+        noise: a generator on the CPU that samples every clip's own; None adds the same noise to every clip and in every
             call, so that a clip is transferred the same alone, in a batch, and tomorrow. A probe wants a generator: it
             must not learn the noise by heart.
         stays: the noise has a part that stays for a clip, see :func:`channel_noise`.
@@ -42,7 +42,7 @@ def channel(code: Tensor, std: float, noise: torch.Generator | None = None, stay
 def sample_noise(shape: tuple[int, ...], stays: bool, noise: torch.Generator | None = None) -> Tensor:
     """The noise that :func:`channel` scales and adds, of a ``shape`` ``(B, S, D)``; None is always the same noise.
 
-    White noise is drawn in the order of time, so that clips of different lengths begin with the same.
+    White noise is sampled in the order of time, so that clips of different lengths begin with the same.
     """
     noise = noise or torch.Generator().manual_seed(0)
     white = torch.randn(shape, generator=noise)

@@ -180,7 +180,7 @@ class CnnDecoder(PublishedDecoder):
 class PatchDecoder(PublishedDecoder):
     """ViT patches: a token for each patch of 16 × 16 values (or as many frames as a section has), in reading order.
 
-    Free-running draws patch by patch, so the cost of attention grows with the square of the patches.
+    Free-running generates patch by patch, so the cost of attention grows with the square of the patches.
 
     Source: Dosovitskiy et al., "An image is worth 16x16 words" (2021), section 3.1.
     """

@@ -85,7 +85,7 @@ def magnitude_mse(estimate: Tensor, truth: Tensor) -> Tensor:
 def temporal_difference(estimate: Tensor, truth: Tensor) -> Tensor:
     """Squared error of the change from frame to frame, ``mean ½ |Δ_t X̂ − Δ_t X|²`` (equation ``recon-differences``).
 
-    On raw complex frames it weights a missing tone by its turn in one hop (equation ``recon-transfer``).
+    On raw complex frames it weights a missing tone by its rotation in one hop (equation ``recon-transfer``).
     Differences stay inside a section; sections that do not overlap can be joined first (``flatten(1, 2)``) so that
     their seams count too.
 
@@ -107,7 +107,7 @@ def temporal_difference(estimate: Tensor, truth: Tensor) -> Tensor:
 def spectral_difference(estimate: Tensor, truth: Tensor) -> Tensor:
     """Squared error of the change from bin to bin, ``mean ½ |Δ_f X̂ − Δ_f X|²`` (equation ``recon-differences``).
 
-    It weights the samples of a frame by their place in it (equation ``recon-spectral``).
+    It weights the samples of a frame by their position in it (equation ``recon-spectral``).
 
     Args:
         estimate, truth: complex ``(..., T, F)``, of one shape.
@@ -215,9 +215,9 @@ def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight
         weight: non-negative, of the same shape, such as ``truth.abs()``; None counts every bin alike.
 
     Returns:
-        scalar in 0..π (0..π² squared): 0 for equal phases, π/2 (π²/3) for random ones. Both spectra turned by one angle
-        or scaled give the same. Below 1e-6 a magnitude is taken for 0, whose phase is 0 and has no gradient. At the far
-        side, where the angle is ±π, the gradient jumps from one direction to the other.
+        scalar in 0..π (0..π² squared): 0 for equal phases, π/2 (π²/3) for random ones. Both spectra rotated by one
+        angle or scaled give the same. Below 1e-6 a magnitude is taken for 0, whose phase is 0 and has no gradient. At
+        the far side, where the angle is ±π, the gradient jumps from one direction to the other.
 
     Raises:
         AstError: for different shapes or real spectra.

@@ -173,7 +173,7 @@ class PublishedModel(TransferModel):
 
     def _no_style(self) -> AstError:
         return AstError(
-            f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which knows the "
+            f"style of a clip: found model.style_encoder={self.config.model.style_encoder}, which has "
             "styles of its instruments alone; accepted is transformer"
         )
 

@@ -25,7 +25,7 @@ from ast_lib.training.trainer import Trainer
 
 
 class PublishedBatches(Batches):
-    """:class:`Batches` whose features know the voices of their clips, where the model wants to know them."""
+    """:class:`Batches` whose features carry the voices of their clips, where the model depends on them."""
 
     def prepare(self, sounds: Sequence[Tensor], step: int) -> Batch:
         batch, config = super().prepare(sounds, step), self.config

@@ -16,7 +16,7 @@ def direction(spectrum: Tensor) -> Tensor:
 
 
 def bin_rotation(n_fft: int, hop: int) -> Tensor:
-    """Phase ``(F,)`` in radians by which the centre frequency of each bin turns in one hop, modulo 2π."""
+    """Phase ``(F,)`` in radians by which the centre frequency of each bin advances in one hop, modulo 2π."""
     bins = torch.arange(n_fft // 2 + 1)
     return 2 * torch.pi * ((bins * hop) % n_fft) / n_fft
 
@@ -36,8 +36,8 @@ def phase_advance(stft: Tensor, rotation: Tensor) -> Tensor:
     """
     # Few passes over memory, which is what costs time here.
     phasor = stft.sgn()
-    turned = (phasor[:, :-1] * torch.polar(torch.ones_like(rotation), rotation)).conj()
-    advance = torch.cat([torch.ones_like(phasor[:, :1]), phasor[:, 1:] * turned], dim=1)
+    expected = (phasor[:, :-1] * torch.polar(torch.ones_like(rotation), rotation)).conj()
+    advance = torch.cat([torch.ones_like(phasor[:, :1]), phasor[:, 1:] * expected], dim=1)
     return advance.masked_fill(advance == 0, 1)
 
 

@@ -2,7 +2,7 @@
 
 Chapters: ``notebooks/11_training.md``, ``notebooks/10_decoder.md`` (the context). Equalisation hides part of the
 timbre from the content encoder; a corrupted context keeps the decoder from copying its past, so that it also works when
-the past is its own (free-running). Chance belongs to a clip's place in the global batch (``part``), so that it is the
+the past is its own (free-running). Chance belongs to a clip's index in the global batch (``part``), so that it is the
 same for any number of processes.
 """
 
@@ -172,7 +172,7 @@ def corrupt_context(
         rates: of each kind of corruption.
 
     Returns:
-        context ``(B, S, T, F)`` and ``keep``, bool ``(B, S)``, false where the null token takes its place.
+        context ``(B, S, T, F)`` and ``keep``, bool ``(B, S)``, false where the null token stands for it.
     """
     clips, sections = truth.shape[:2]
     uniform = part.draw(torch.rand, clips, sections + 2, generator=generator).to(truth.device)

@@ -1,8 +1,8 @@
 """One-shot style: the style of a single clip, read by the encoder and then fitted to that clip.
 
 Chapter: ``notebooks/16_your_own.md``. The style encoder answers for all clips at once; for one clip, above all for one
-of a voice that training never heard, another style lets the decoder redraw it better. A few steps of gradient descent
-on the style alone go there: the weights, and the clip's content, stay as they are.
+of a voice that training never heard, another style lets the decoder reconstruct it better. A few steps of gradient
+descent on the style alone go there: the weights, and the clip's content, stay as they are.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ FIT_RATE = 0.05  # Adam's rate: about how far a value of the style moves in one 
 
 
 def redraw_error(model: TransferModel, target: Tensor, content: Tensor, style: Tensor) -> Tensor:
-    """How badly the decoder redraws a window of clips with these styles, equation ``own-redraw``: ``(B,)``.
+    """How badly the decoder reconstructs a window of clips with these styles, equation ``own-redraw``: ``(B,)``.
 
-    Mean absolute error of normalised magnitudes. The decoder sees no context: of the sound it knows the style alone.
+    Mean absolute error of normalised magnitudes. The decoder sees no context: it predicts from content and style alone.
 
     Args:
         target: of :meth:`TransferModel.target`, ``(B, S, T, F)``.
@@ -31,8 +31,8 @@ def redraw_error(model: TransferModel, target: Tensor, content: Tensor, style: T
     """
     nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
     with torch.autocast(content.device.type, torch.bfloat16, enabled=model.config.training.precision == "bf16-mixed"):
-        drawn = model.decoder(target, nothing, content, style).context
-    return (drawn.float() - target).abs().flatten(1).mean(dim=1)
+        predicted = model.decoder(target, nothing, content, style).context
+    return (predicted.float() - target).abs().flatten(1).mean(dim=1)
 
 
 def fit_styles(model: TransferModel, features: Features, style: Tensor, steps: int) -> Tensor:
