@@ -121,9 +121,9 @@ def disentanglement(codes: dict[str, np.ndarray], most: int = 4000, shuffles: in
     """Instrument and pitch read from content and from style.
 
     Args:
-        codes: of :func:`encode`, of clips that are the same on every instrument: what is played does not depend on the
-        instrument. most: sections used for a probe of sections, chosen at random. shuffles: of the clips' styles; with
-        19 a style that does not depend on pitch is read better than from all of
+        codes: of :func:`encode`, of clips that are the same on every instrument.
+        most: sections used for a probe of sections, chosen at random.
+        shuffles: of the clips' styles; with 19 a style that does not depend on pitch is read better than from all of
             them once in 20 times (equation ``hsic-pvalue``).
 
     Returns:
