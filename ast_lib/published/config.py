@@ -5,6 +5,8 @@ has the core's choice for its default, so that a variant of ours is one field of
 """
 
 import dataclasses
+import pathlib
+import tomllib
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,7 +17,6 @@ from ast_lib.config import (
     BelowOne,
     Config,
     Count,
-    DataConfig,
     LossConfig,
     ModelConfig,
     NonNegative,
@@ -29,6 +30,7 @@ from ast_lib.config import (
 from ast_lib.config import preset as core_preset
 from ast_lib.errors import AstError
 
+PRESETS = pathlib.Path(__file__).with_name("presets.toml")
 Factor = Annotated[float, Field(gt=0, le=1, description="a number above 0, up to 1")]
 
 
@@ -187,87 +189,15 @@ def extend(config: Config) -> PublishedConfig:
 
 
 def preset(name: str) -> PublishedConfig:
-    """``paper``, the system of the published code, flaws included, or a preset of ours, extended.
-
-    ``paper`` is its last training notebook, with the decoder that it evaluates (``SimpleDecoder_TransformerOnly``).
-    Where ours differs: the loop (batches rendered, validation by transfer), activations of the decoder (GELU),
-    positions in its memory, dropout after each sublayer only, and statistics that count the padding of the last
-    section.
+    """``paper``, the system of the published code, flaws included (``presets.toml``), or a preset of ours, extended.
 
     Raises:
         AstError: for another name.
     """
-    if name != "paper":
-        try:
-            return extend(core_preset(name))
-        except AstError:
-            raise AstError(f"profile: found {name!r}, accepted are smoke, quick, full, paper") from None
-    epoch = 77  # steps: 614 training clips of each instrument, 8 of each in a batch
-    return PublishedConfig(
-        name="paper",
-        data=DataConfig(),
-        representation=PublishedRepresentation(
-            cqt_bins_per_octave=12,
-            compression=1.0,
-            section_frames=287,
-            section_overlap=96,
-            join_shift=10,
-            input="complex",
-            output="complex",
-            statistics="per_class",
-            denormalise=False,
-        ),
-        model=PublishedModelConfig(
-            content_size=256,
-            style_width=256,
-            style_size=256,
-            encoder_layers=4,
-            decoder_layers=4,
-            token_injection=False,
-            encoder="resnet2d",
-            discriminator="mlp",
-            inference_feedback="hidden",
-            input_norm=True,
-            head_layers=1,
-            dropout=0.1,
-            initial_gain=0.2,
-            style_fit=0,
-        ),
-        loss=PublishedLossConfig(
-            magnitude=0.5,
-            phase=0.2,
-            content_energy=0.0,
-            difference_axes="published",
-            margin=2.0,
-            margin_form="squared",
-            margin_relative=False,
-            hsic="published",
-            style_help=0.0,
-        ),
-        curriculum=(
-            PublishedPhase("reconstruction", 0.0, reconstruction=10.0),
-            PublishedPhase("contrastive", 0.2, 0.5, 0.5, reconstruction=8.0),
-            PublishedPhase("hsic", 0.4, 0.8, 1.0, 0.5, reconstruction=5.0),
-            PublishedPhase("adversarial", 0.6, 0.8, 1.0, 0.3, 0.5, reconstruction=3.0),
-        ),
-        regular=PublishedPhase("regular", 0.0, 0.5, 0.5, 1.0, 0.5, reconstruction=5.0),
-        training=PublishedTrainingConfig(
-            steps=100 * epoch,
-            seconds=10.0,
-            learning_rate=3e-5,
-            discriminator_rate=1e-5,
-            betas=(0.5, 0.999),
-            weight_decay=1e-4,
-            warm_up=5 * epoch,
-            final_rate=1.0,
-            plateau=0.7,
-            clip=0.5,
-            discriminator_clip=0.5,
-            alternate=(5, 3),
-            average=0.0,
-            precision="32-true",
-            equalisation=0.0,
-            teacher_forcing=True,
-            validate_every=epoch,
-        ),
-    )
+    if name == "paper":
+        table = tomllib.loads(PRESETS.read_text(encoding="utf-8"))[name]
+        return from_values(PublishedConfig, {"name": name, **table})
+    try:
+        return extend(core_preset(name))
+    except AstError as error:
+        raise AstError(f"{error}, paper") from None
