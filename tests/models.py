@@ -71,3 +71,13 @@ def made_dataset(config: Config) -> Dataset:
     slow = SLOW if training.domain_randomisation else 0.0
     options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, slow
     return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
+
+
+def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of a module's tensors, to compare with what becomes of them."""
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def differs(before: dict[str, torch.Tensor], module: torch.nn.Module) -> bool:
+    """Whether a tensor of the module is no longer what :func:`weights` copied."""
+    return any(not torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())

@@ -2,8 +2,8 @@
 
 ``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST, jupytext).
 Its inputs are its code, the files of ``ast_lib`` that its code imports (directly or through another file of it) with
-the tables beside them,
-``requirements.lock``, the published weights where its text mentions ``published_weights``, and what its header names::
+the tables beside them, ``requirements.lock``, the published weights where its text mentions ``published_weights``, and
+what its header names::
 
     ast:
       needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from made_sounds import SILENCE, noise, scale, tone
 
 from ast_lib.errors import AstError
 from ast_lib.published import metrics
 
-RATE = 22050
-TIME = np.arange(2 * RATE) / RATE
-SILENCE = np.zeros(len(TIME), dtype=np.float32)
 FUNCTIONS = [
     metrics.published_chroma_distance,
     metrics.published_onset_f1,
@@ -22,27 +20,8 @@ FUNCTIONS = [
 ]
 
 
-def hz(pitch):
-    return 440 * 2 ** ((pitch - 69) / 12)
-
-
-def tone(pitch, time=TIME, partials=1):
-    """Sum of equal-phase partials with amplitudes 1, 1/2, 1/3, ... at a MIDI pitch."""
-    return sum(0.3 / k * np.sin(2 * np.pi * k * hz(pitch) * time) for k in range(1, partials + 1)).astype(np.float32)
-
-
-def scale(pitches, seconds=0.5):
-    """Decaying tones one after another."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    return np.concatenate([tone(p, time, 5) * np.exp(-3 * time) for p in pitches]).astype(np.float32)
-
-
-def noise(seed, samples=2 * RATE):
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-
 def test_published_metrics_of_a_clip_with_itself():
-    audio = scale([60, 67, 64, 72])
+    audio = scale([60, 67, 64, 72])[0]
     best = {"distance": 0, "mse": 0, "f1": 1, "correlation": 1, "similarity": 1}
     for function in FUNCTIONS:
         (expected,) = {
@@ -57,7 +36,7 @@ def test_published_mse_is_quadratic_in_the_level():
 
 
 def test_published_onset_f1_wants_the_very_same_frame():
-    audio = scale([60, 67, 64, 72, 65])
+    audio = scale([60, 67, 64, 72, 65])[0]
     late = np.concatenate([np.zeros(1024, dtype=np.float32), audio[:-1024]])  # two frames, 46 ms
     assert metrics.published_onset_f1(late, audio) < 0.3
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from models import made_dataset, tiny
+from models import differs, made_dataset, tiny, weights
 
 from ast_lib.config import override
 from ast_lib.errors import AstError
@@ -19,15 +19,6 @@ CONFIG = extend(tiny("training.steps=8", "training.seconds=0.4", "training.valid
 LOSSES = ("magnitude", "log_spectral", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in the same order, whatever else the machine does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def dataset():
     return made_dataset(CONFIG)
@@ -36,14 +27,6 @@ def dataset():
 def trainer(dataset, *assignments):
     config = override(CONFIG, *assignments)
     return PublishedTrainer(config, dataclasses.replace(dataset, config=config), "cpu")
-
-
-def weights(module):
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def differs(before, module):
-    return any(not torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
 
 def without_clock(run):

@@ -14,7 +14,7 @@ import textwrap
 import pandas as pd
 import pytest
 import torch
-from models import made_dataset, tiny
+from models import differs, made_dataset, tiny, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ast_lib.config import override, preset
@@ -52,14 +52,6 @@ def dataset():
 def trainer(dataset, *assignments):
     config = override(CONFIG, *assignments)
     return Trainer(config, dataclasses.replace(dataset, config=config), "cpu")
-
-
-def weights(module):
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def differs(before, module):
-    return any(not torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
 
 def without_clock(history):
