@@ -36,9 +36,10 @@ class DataConfig:
 
     manifest: str = ""  # path (ast_lib.data.manifest); empty: scores are rendered, and the soundfonts count
     pieces_per_kind: Count = 393  # fiddle tunes, and as many chorales (the corpus has 393 usable ones)
-    test_pieces: Two = 40  # held out for the reported figures, half of each kind
+    performances: Count = 768  # of each instrument, ten seconds each: as many as the paper's clips
+    development_pieces: Two = 40  # held out for choices and for the book's figures, half of each kind
     validation_pieces: Two = 12  # held out for the transfer curve during training
-    test_seconds: Positive = 10.0
+    development_seconds: Positive = 10.0
 
 
 @checked
@@ -150,14 +151,16 @@ class TrainingConfig:
     steps: Count = 600
     batch: Count = 16  # clips
     seconds: Positive = 3.0  # of a clip
-    learning_rate: Positive = 1e-3  # of encoders and decoder
+    learning_rate: Positive = 1e-3  # of encoders and decoder: AdamW
+    matrix_rate: NonNegative = 0.01  # of their weight matrices: Muon (ast_lib.training.optimizers); 0: AdamW
     discriminator_rate: Positive = 1e-3  # learning rate of discriminator and critic
     average: BelowOne = 0.98  # decay of the moving average of the weights
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"  # of lightning-fabric
     equalisation: NonNegative = 5.0  # dB, random smooth equalisation of the content encoder's input
     gain: NonNegative = 0.0  # dB, random slow changes of loudness in the content encoder's input
     decay: NonNegative = 0.0  # dB per second, largest random change of how notes decay in that input
-    domain_randomisation: bool = False  # rooms, detuning, other soundfonts, slow tempi, timbres (training.augment)
+    domain_randomisation: bool = False  # rooms, timbres (training.augment), other players, vibrato, tempi (data.pool)
+    third_instruments: Share = 0.0  # share of performances that are heard on an instrument that is never played
     own_style: bool = True  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own
     validate_every: Count = 100  # steps
@@ -197,6 +200,13 @@ class Config:
         """Groups of a batch that each soundfont has per instrument; of several the default one has two."""
         others = 0 if self.data.manifest else len(self.soundfonts) - 1
         return (2 if others else 1, *[1] * others)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The voice of each group of a batch of scores."""
+        count = len(self.instruments)
+        fonts = [font for font, share in enumerate(self.soundfont_shares) for _ in range(share)]
+        return tuple(font * count + label for font in fonts for label in range(count))
 
     @property
     def voices(self) -> tuple[tuple[str, str], ...]:
@@ -240,6 +250,11 @@ class Config:
             accepted = "false with a data.manifest, which has no scores"
             yield "model.align_onsets", not model.align_onsets, accepted
             yield "training.domain_randomisation", not training.domain_randomisation, accepted
+            yield "training.third_instruments", not training.third_instruments, "0 with a data.manifest"
+        else:
+            yield "training.seconds", training.seconds <= 10, "10 or less, the length of a performance"
+            rows = sum(self.soundfont_shares)
+            yield "data.performances", self.data.performances >= rows, f"{rows} or more, one for each group"
         rising = starts[:1] == [0] and all(a < b for a, b in zip(starts, starts[1:], strict=False))
         yield "curriculum.start", rising, "of 1 or more phases, rising from 0"
 

@@ -1,13 +1,16 @@
 """What several test files share: small configurations, an untrained model that is audible, and made-up pieces."""
 
+import tempfile
+
 import numpy as np
 import torch
 
 from ast_lib.audio import SAMPLE_RATE
 from ast_lib.config import Config, override, preset
 from ast_lib.data import Dataset
-from ast_lib.data.clips import SLOW, split_by_piece
-from ast_lib.data.samplers import BatchSampler
+from ast_lib.data.clips import split_by_piece
+from ast_lib.data.pool import Pool
+from ast_lib.data.samplers import Sampler
 from ast_lib.data.scores import Notes, Piece
 from ast_lib.data.synth import shared_synth
 from ast_lib.networks.model import TransferModel
@@ -66,11 +69,14 @@ def made_pieces(count: int = 8) -> list[Piece]:
 def made_dataset(config: Config) -> Dataset:
     """As :func:`ast_lib.data.build_dataset`, from :func:`made_pieces`: no score is read."""
     data, training = config.data, config.training
-    splits = split_by_piece(made_pieces(), config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+    splits = split_by_piece(
+        made_pieces(), config.instruments, data.seed, data.development_pieces, data.validation_pieces
+    )
     synths = [shared_synth(soundfont) for soundfont in config.soundfonts]
-    slow = SLOW if training.domain_randomisation else 0.0
-    options = training.seconds, training.batch, training.seed, synths, config.soundfont_shares, slow
-    return Dataset(config, splits, synths, BatchSampler(splits.train, *options))
+    pool = Pool(config, splits.train, synths, tempfile.gettempdir())
+    return Dataset(
+        config, splits, synths, Sampler(pool, config.groups, training.seconds, training.batch, training.seed)
+    )
 
 
 def weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -6,15 +6,17 @@ Chapters: ``notebooks/02_dataset.md``, and ``notebooks/16_your_own.md`` for reco
 import dataclasses
 import os
 
+import joblib
 import torch
 from torch import Tensor
 
 from ast_lib.config import Config
-from ast_lib.data.clips import SLOW, PairedClip, Splits, paired_clips, split_by_piece
+from ast_lib.data.clips import PairedClip, Splits, paired_clips, split_by_piece
 from ast_lib.data.manifest import Clip, read_manifest
 from ast_lib.data.onsets import voice_latency
+from ast_lib.data.pool import Pool
 from ast_lib.data.recordings import check_files
-from ast_lib.data.samplers import BatchSampler, RecordingSampler
+from ast_lib.data.samplers import Recordings, Sampler
 from ast_lib.data.scores import load_pieces
 from ast_lib.data.synth import Synth, program_of, shared_synth
 from ast_lib.errors import AstError
@@ -35,19 +37,23 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Splits by piece, the synths that play them, and batches by step (:class:`BatchSampler`)."""
+    """Splits by piece, the synths that play them, and batches by step."""
 
     config: Config
     splits: Splits
     synths: list[Synth]
-    sampler: BatchSampler
+    sampler: Sampler
 
-    def held_out(self, split: str) -> list[PairedClip]:
-        """Paired clips of ``validation`` (as long as training's) or ``test``, on the first soundfont."""
+    def held_out(self, split: str, extension: bool = False) -> list[PairedClip]:
+        """Paired clips of ``validation`` (as long as training's) or ``development``, on the first soundfont.
+
+        What both instruments can play or, with ``extension``, whole chorales (:mod:`ast_lib.data.clips`).
+        """
         data = self.config.data
-        pieces = {"validation": self.splits.validation, "test": self.splits.test}[split]
-        seconds = self.config.training.seconds if split == "validation" else data.test_seconds
-        return paired_clips(pieces, self.config.instruments, seconds, data.seed, self.synths[0])
+        pieces = {"validation": self.splits.validation, "development": self.splits.development}[split]
+        seconds = self.config.training.seconds if split == "validation" else data.development_seconds
+        common = self.config.instruments, seconds, data.seed, self.synths[0]
+        return paired_clips(pieces, *common, extension=extension)
 
     def validation_tasks(self) -> list[Task]:
         """Transfer in every direction, against the same notes on the target."""
@@ -62,13 +68,13 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class RecordedDataset:
-    """The clips of a manifest (``data.manifest``), and batches by step (:class:`RecordingSampler`)."""
+    """The clips of a manifest (``data.manifest``), and batches by step."""
 
     config: Config
     clips: list[Clip]
-    sampler: RecordingSampler
+    sampler: Sampler
 
-    def held_out(self, split: str) -> list[PairedClip]:
+    def held_out(self, split: str, extension: bool = False) -> list[PairedClip]:
         """Nothing: nobody has played these clips on another instrument, only scores can be played again.
 
         Raises:
@@ -84,8 +90,10 @@ class RecordedDataset:
             AstError: when an instrument has no clip in the split.
         """
         instruments, count = self.config.instruments, self.config.data.validation_pieces
-        common = self.config.training.seconds, len(instruments) * count, self.config.data.seed
-        audio = torch.from_numpy(RecordingSampler(self.clips, instruments, *common, split="validation")(0)[0])
+        seconds, batch = self.config.training.seconds, len(instruments) * count
+        recordings = Recordings(self.clips, instruments, seconds, "validation")
+        sampler = Sampler(recordings, range(len(instruments)), seconds, batch, self.config.data.seed)
+        audio = torch.from_numpy(sampler(0).clip)
         sounds = [audio[label :: len(instruments)] for label in range(len(instruments))]
         return [Task(f"{i}_reconstruction", i, sound, sound) for i, sound in zip(instruments, sounds, strict=True)]
 
@@ -94,7 +102,8 @@ def build_splits(config: Config, cache: str | os.PathLike) -> Splits:
     """Read the scores and deal them out: the part of :func:`build_dataset` that needs no soundfont."""
     data = config.data
     pieces = load_pieces(data.pieces_per_kind, cache)
-    return split_by_piece(pieces, config.instruments, data.seed, data.test_pieces, data.validation_pieces)
+    split = joblib.Memory(cache, verbose=0).cache(split_by_piece)  # to compare all pieces takes seconds
+    return split(pieces, config.instruments, data.seed, data.development_pieces, data.validation_pieces)
 
 
 def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | RecordedDataset:
@@ -102,7 +111,7 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
 
     Args:
         config: ``data``, ``instruments``, ``soundfonts`` and ``training`` are used.
-        cache: folder for parsed scores.
+        cache: folder for parsed scores and rendered performances.
 
     Raises:
         AstError: from :mod:`ast_lib.data.scores`, :mod:`ast_lib.data.clips` and :mod:`ast_lib.data.synth`, or
@@ -113,13 +122,13 @@ def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | Recorde
     if data.manifest:
         clips = [clip for clip in read_manifest(data.manifest) if clip.instrument in instruments]
         check_files(clips)
-        return RecordedDataset(config, clips, RecordingSampler(clips, instruments, *common))
+        recordings = Recordings(clips, instruments, training.seconds)
+        return RecordedDataset(config, clips, Sampler(recordings, range(len(instruments)), *common))
     if len({program_of(instrument) for instrument in instruments}) < len(instruments):
         raise AstError(f"instruments: found {instruments}, accepted are different General-MIDI programs")
     splits, synths = build_splits(config, cache), [shared_synth(soundfont) for soundfont in config.soundfonts]
-    slow = SLOW if training.domain_randomisation else 0.0
-    sampler = BatchSampler(splits.train, *common, synths, config.soundfont_shares, slow)
-    return Dataset(config, splits, synths, sampler)
+    pool = Pool(config, splits.train, synths, cache)
+    return Dataset(config, splits, synths, Sampler(pool, config.groups, *common))
 
 
 def stack_audio(clips: list[PairedClip], instrument: str) -> Tensor:

@@ -4,6 +4,8 @@ Chapter: ``notebooks/10_decoder.md``. A bow needs tens of milliseconds to speak,
 measured on single notes and stored with the weights; :mod:`ast_lib.transfer.latency` uses them.
 """
 
+import functools
+
 import numpy as np
 
 from ast_lib.data.scores import Notes
@@ -34,6 +36,7 @@ def onset_delay(sound: np.ndarray, sample_rate: int, start: float, below: float 
     return float(np.argmax(power >= power.max() * 10 ** (-below / 10))) / sample_rate - start
 
 
+@functools.cache
 def voice_latency(synth: Synth, instrument: str, below: float = BELOW) -> float:
     """Median :func:`onset_delay` of an instrument's notes at :data:`PITCHES`, held for a second, in seconds."""
     start = round(BEFORE * synth.sample_rate / BLOCK) * BLOCK / synth.sample_rate  # where the synth begins the note

@@ -1,4 +1,4 @@
-"""Pieces and synths, or a manifest of recordings, come in; balanced training batches of audio go out.
+"""Samplers: performances or recordings by voice come in; balanced training batches of audio go out.
 
 Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. Batches are unpaired. Batch number ``step`` depends
 on the seed and ``step`` alone, so a resumed run hears the same clips. A voice is an instrument played on one soundfont,
@@ -7,124 +7,88 @@ share voice and timbre are a group.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.audio.mono import SAMPLE_RATE
-from ast_lib.data.clips import excerpt, render_clip
 from ast_lib.data.manifest import Clip
 from ast_lib.data.recordings import load_clip
-from ast_lib.data.scores import Piece
-from ast_lib.data.synth import Synth
 from ast_lib.errors import AstError
 from ast_lib.processes import ALONE, Part
 
 
-def _labels(groups: np.ndarray, batch: int) -> np.ndarray:
-    """The voice of each clip of a batch, ``(batch,)``."""
-    if batch < 1 or batch % len(groups):
-        raise AstError(f"batch: found {batch}, accepted are multiples of {len(groups)}, the number of groups")
-    return np.resize(groups, batch)
+class Cut(NamedTuple):
+    """A stretch of sound: ``clip`` ``(samples,)`` of the voice ``label``, and what the content encoder hears of it."""
+
+    clip: np.ndarray
+    label: int
+    heard: np.ndarray
+    heard_label: int
 
 
-class BatchSampler:
-    """Training batches by number, whose clips are rendered on the fly.
+class Source(Protocol):
+    """What batches are cut from: a :class:`ast_lib.data.pool.Pool` of performances, or :class:`Recordings`."""
+
+    items: Sequence[Sequence]  # by voice
+
+    def cut(self, item, position: float, samples: int) -> Cut:
+        """``samples`` of an item, from ``position`` (0 to 1) of what can be their start, at RMS 0.07."""
+
+
+class Sampler:
+    """Training batches by number.
 
     Args:
-        train: pieces by instrument, as in :class:`ast_lib.data.clips.Splits`.
+        source: of the clips.
+        groups: the voice of each group ``(groups,)``; clip ``i`` of a batch belongs to group ``i % len(groups)``.
         seconds: length of a clip.
         batch: clips in a batch, a multiple of the number of groups.
-        seed: of everything that is sampled.
-        synths: one per soundfont.
-        shares: groups that each soundfont has per instrument; one each where empty.
-        slow: share of clips at a practice tempo, see :func:`ast_lib.data.clips.excerpt`.
-
-    Attributes:
-        groups: ``(groups,)``, the voice of each; clip ``i`` of a batch belongs to group ``i % len(groups)``.
+        seed: of what is chosen.
 
     Raises:
         AstError: when the batch cannot be shared equally among the groups.
     """
 
-    def __init__(
-        self,
-        train: dict[str, list[Piece]],
-        seconds: float,
-        batch: int,
-        seed: int,
-        synths: Sequence[Synth],
-        shares: Sequence[int] = (),
-        slow: float = 0.0,
-    ):
-        voices = np.arange(len(train) * len(synths)).reshape(len(synths), len(train))
-        self.groups = np.repeat(voices, shares or 1, axis=0).flatten()
-        self._labels = _labels(self.groups, batch)
-        self.train, self.seconds, self.seed, self.synths, self.slow = train, seconds, seed, synths, slow
+    def __init__(self, source: Source, groups: Sequence[int], seconds: float, batch: int, seed: int):
+        self.source, self.groups, self.seed = source, np.asarray(groups), seed
+        self.samples = round(seconds * SAMPLE_RATE)
+        if batch < 1 or batch % len(self.groups):
+            accepted = f"multiples of {len(self.groups)}, the number of groups"
+            raise AstError(f"batch: found {batch}, accepted are {accepted}")
+        self.labels = np.resize(self.groups, batch)
 
-    def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
-        """Audio ``(B, samples)`` float32 and voices ``(B,)`` int64 of one step, or of a process's part of it."""
-        return self._play(step, self._labels, np.zeros(len(self._labels)), part)
+    def __call__(self, step: int, part: Part = ALONE) -> Cut:
+        """One step's clips or, with ``part``, a process's own: each field of a :class:`Cut` stacked, ``(B, ...)``.
 
-    def another_voice(
-        self, step: int, share: float, tuning: float, part: Part = ALONE
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The clips of one step as another player of the same instrument would record them.
-
-        Args:
-            step: number of the batch, whose notes these are.
-            share: probability that a clip is played on a soundfont chosen at random instead of its own.
-            tuning: largest detuning of a clip, semitones.
-            part: which clips of the batch are wanted.
-
-        Returns:
-            as for a call: audio ``(B, samples)`` and the voices ``(B,)`` that play it.
+        Raises:
+            AstError: when a recording has become unreadable since the manifest was made.
         """
-        rng, batch = np.random.default_rng([self.seed, step, 1]), len(self._labels)
-        other = rng.random(batch) < share
-        voices = rng.integers(len(self.synths), size=batch) * len(self.train) + self._labels % len(self.train)
-        return self._play(step, np.where(other, voices, self._labels), rng.uniform(-tuning, tuning, batch), part)
-
-    def _play(self, step: int, voices: np.ndarray, tuning: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """The clips of one step on the given voices, detuned by semitones."""
-        rng, instruments, drawn = np.random.default_rng([self.seed, step]), list(self.train), []
-        for voice, semitones in zip(voices, tuning, strict=True):
-            font, number = divmod(voice, len(instruments))
-            pieces = self.train[instruments[number]]
-            notes = excerpt(pieces[rng.integers(len(pieces))], self.seconds, rng, slow=self.slow)
-            drawn.append((self.synths[font], notes, instruments[number], self.seconds, semitones))
-        return np.stack([render_clip(*clip) for clip in part.own(drawn)]), part.own(voices)
+        rng, items = np.random.default_rng([self.seed, step]), self.source.items
+        chosen = [(items[voice][rng.integers(len(items[voice]))], rng.random()) for voice in self.labels]
+        cuts = [self.source.cut(item, position, self.samples) for item, position in part.own(chosen)]
+        return Cut(*map(np.stack, zip(*cuts, strict=True)))
 
 
-class RecordingSampler:
-    """As :class:`BatchSampler`, of recordings: a clip is decoded when first chosen, then kept (0.9 MB for 10 s).
+class Recordings:
+    """The clips of a manifest by instrument; one is decoded when first chosen, then kept (0.9 MB for 10 s).
 
     Args:
         clips: a manifest; only those of ``split`` are used.
         instruments: the voices, in the order of their numbers.
-        seconds: length of what is cut from a clip, from a random position on, then scaled to RMS 0.07.
-        batch: clips in a batch, a multiple of the number of instruments.
-        seed: of everything that is sampled.
+        seconds: that a clip must have at least.
         split: one of :data:`ast_lib.data.manifest.SPLITS`.
 
     Raises:
-        AstError: when the batch cannot be shared equally, an instrument has no clip, or a clip is too short.
+        AstError: when an instrument has no clip, or a clip is too short.
     """
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        instruments: Sequence[str],
-        seconds: float,
-        batch: int,
-        seed: int,
-        split: str = "train",
-    ):
-        self.groups = np.arange(len(instruments))
-        self._labels, self.samples, self.seed = _labels(self.groups, batch), round(seconds * SAMPLE_RATE), seed
+    def __init__(self, clips: Sequence[Clip], instruments: Sequence[str], seconds: float, split: str = "train"):
         clips = [clip for clip in clips if clip.split == split]
-        self.clips = [[clip for clip in clips if clip.instrument == name] for name in instruments]
-        for name, found in zip(instruments, self.clips, strict=True):
+        self.instruments = list(instruments)
+        self.items = [[clip for clip in clips if clip.instrument == name] for name in instruments]
+        for name, found in zip(instruments, self.items, strict=True):
             if not found:
                 raise AstError(f"instrument {name}: found no clip in the split {split!r}, accepted is 1 or more")
             short = min(found, key=lambda clip: clip.seconds)
@@ -132,21 +96,11 @@ class RecordingSampler:
                 raise AstError(f"clip {short.id}: found {short.seconds:g} s, accepted is {seconds:g} s or more")
         self._audio: dict[str, np.ndarray] = {}
 
-    def __call__(self, step: int, part: Part = ALONE) -> tuple[np.ndarray, np.ndarray]:
-        """As for :class:`BatchSampler`; with ``part``, no clips but a process's own are read.
-
-        Raises:
-            AstError: when a clip's file has become unreadable since the manifest was made.
-        """
-        rng, rows = np.random.default_rng([self.seed, step]), []
-        drawn = [(self.clips[voice][rng.integers(len(self.clips[voice]))], rng.random()) for voice in self._labels]
-        for clip, position in part.own(drawn):
-            if clip.id not in self._audio:
-                self._audio[clip.id] = load_clip(clip)
-            signal = self._audio[clip.id]
-            start = int(position * (len(signal) - self.samples + 1))
-            rows.append(normalise_rms(signal[start : start + self.samples]))
-        return np.stack(rows), part.own(self._labels)
-
-
-Sampler = BatchSampler | RecordingSampler
+    def cut(self, item: Clip, position: float, samples: int) -> Cut:
+        """As :meth:`Source.cut`; the content encoder hears the clip itself."""
+        if item.id not in self._audio:
+            self._audio[item.id] = load_clip(item)
+        signal, label = self._audio[item.id], self.instruments.index(item.instrument)
+        start = int(position * (len(signal) - samples + 1))
+        sound = normalise_rms(signal[start : start + samples])
+        return Cut(sound, label, sound, label)

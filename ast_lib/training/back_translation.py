@@ -40,9 +40,9 @@ def back_translate(objective: "Objective", batch: Batch, share: float, random: t
     with torch.set_grad_enabled(torch.is_grad_enabled() and config.loss.realism > 0):
         styles = part.gather(objective.noisy(objective.styles(batch), config.model.style_noise, random))
         labels, groups, heard_by = (part.gather(each) for each in (batch.labels, batch.groups, batch.heard_labels))
-        # A clip whose style is taken: any of another instrument, which a balanced batch always has.
-        instrument = heard_by % len(config.instruments)
-        other = (instrument[:, None] != instrument).float()
+        # A clip whose style is taken: any of another instrument than is heard, which a balanced batch always has.
+        instrument = torch.where(heard_by < 0, heard_by, heard_by % len(config.instruments))
+        other = (instrument[:, None] != labels % len(config.instruments)).float()
         giver = part.own(torch.multinomial(other.cpu(), 1, generator=random)[:, 0])[chosen].to(labels.device)
         chosen, voices = chosen.to(labels.device), labels[giver]
         heard, style = batch.heard.take(chosen), group_styles(styles, groups, own=True)[giver]

@@ -21,8 +21,7 @@ from ast_lib.data.samplers import Sampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
-from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING, equalise
-from ast_lib.transfer.latency import delay, shift
+from ast_lib.training.augment import ROOM, TIMBRE, equalise
 
 MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
 AHEAD = 3  # batches that each worker makes ahead
@@ -77,15 +76,17 @@ class Batches:
 
     Args:
         config: of the run.
-        sampler: renders clips, or cuts them from recordings.
+        sampler: of its clips.
         representation: on the device that trains.
-        latency: of each voice in seconds ``(voices,)``, on the same device.
+        device: that trains.
         part: which clips of the global batch are this process's.
     """
 
-    def __init__(self, config: Config, sampler: Sampler, representation: Representation, latency: Tensor, part: Part):
+    def __init__(
+        self, config: Config, sampler: Sampler, representation: Representation, device: torch.device, part: Part
+    ):
         self.config, self.sampler, self.part = config, sampler, part
-        self.representation, self.latency = representation, latency
+        self.representation, self.device = representation, device
 
     def __getitem__(self, step: int) -> Batch | tuple[Tensor, ...] | AstError:
         """Batch ``step``, for a GPU its sounds; an error is handed over: raised, it would come as a traceback."""
@@ -93,32 +94,24 @@ class Batches:
             sounds = self.sounds(step)
         except AstError as error:
             return error
-        return sounds if self.latency.is_cuda else self.prepare(sounds, step)
+        return sounds if self.device.type == "cuda" else self.prepare(sounds, step)
 
     def sounds(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Render this process's clips of batch number ``step``.
-
-        Returns:
-            clips ``(B, samples)`` and the voices ``(B,)`` that play them; the same of what the content encoder hears.
-        """
-        clips = self.sampler(step, self.part)
-        heard = clips
-        if self.config.training.domain_randomisation:
-            heard = self.sampler.another_voice(step, ANOTHER_VOICE, TUNING, self.part)
-        return tuple(map(torch.from_numpy, (*clips, *heard)))
+        """This process's clips of batch number ``step``, as a :class:`ast_lib.data.samplers.Cut` has them."""
+        return tuple(map(torch.from_numpy, self.sampler(step, self.part)))
 
     @torch.no_grad()
     def prepare(self, sounds: Sequence[Tensor], step: int) -> Batch:
         """The features of a batch, with the chance that belongs to its number."""
         training, shape, part = self.config.training, self.config.representation, self.part
         random = torch.Generator().manual_seed((2 * training.seed + 1) * 10**8 + step)
-        clips, labels, heard, heard_labels = (tensor.to(self.latency.device) for tensor in sounds)
+        clips, labels, heard, heard_labels = (tensor.to(self.device) for tensor in sounds)
         groups = len(self.sampler.groups)
-        features = changed = self.representation(clips)
+        features = self.representation(clips)
         if training.domain_randomisation:
-            # Another player begins when the one does whose clip is the target.
-            heard = shift(heard, delay(self.latency[heard_labels], self.latency[labels], shape.sample_rate))
-            changed = self.representation(record_in_room(heard, shape.sample_rate, ROOM, random, part))
+            heard = record_in_room(heard, shape.sample_rate, ROOM, random, part)
+        changed = features if torch.equal(heard, clips) else self.representation(heard)
+        if training.domain_randomisation:
             features = equalise(features, shape, TIMBRE, random, groups, part)
         group = part.own(torch.arange(training.batch) % groups).to(labels.device)
         return Batch(features, labels, group, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)

@@ -16,16 +16,15 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.features import Features
 from ast_lib.transfer.pipeline import class_style, transfer_batch
 
-STATISTICS_STEP = 10**6  # clips from here on are rendered for statistics and prototypes, never trained on
+STATISTICS_STEP = 10**6  # batches from here on are for statistics and prototypes, never trained on
 STATISTICS_BATCHES = 6
 CHUNK = 16  # clips whose features are computed at once
 
 
 def reference_clips(sampler: Callable) -> tuple[Tensor, Tensor]:
-    """Clips ``(B, samples)`` and voices ``(B,)``, never trained on: for statistics per bin, and for prototypes."""
+    """Training clips ``(B, samples)`` and their voices ``(B,)``: for statistics per bin, and for prototypes."""
     batches = [sampler(STATISTICS_STEP + i) for i in range(STATISTICS_BATCHES)]
-    clips, voices = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*batches, strict=True))
-    return clips, voices
+    return tuple(torch.from_numpy(np.concatenate(arrays)) for arrays in list(zip(*batches, strict=True))[:2])
 
 
 def reference_features(model: TransferModel, clips: Tensor) -> Features:
