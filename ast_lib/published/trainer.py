@@ -77,10 +77,10 @@ class PublishedTrainer(Trainer):
         with torch.no_grad():
             return self._finite(self._discriminator_losses(heard, content), batch)
 
-    def _gradients(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+    def _gradients(self, network: nn.Module, loss: Tensor, clip: float) -> Tensor:
         if network is self.discriminator:
             clip = self.config.training.discriminator_clip or math.inf
-        return super()._gradients(network, optimizer, loss, clip)
+        return super()._gradients(network, loss, clip)
 
     @torch.no_grad()
     def update_prototypes(self) -> None:

@@ -21,7 +21,8 @@ from ast_lib.training.batches import Batch
 if TYPE_CHECKING:
     from ast_lib.training.trainer import Trainer
 
-STATEFUL = ("model", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
+NETWORKS = ("model", "discriminator", "average")
+OPTIMIZERS = ("generator_optimizers", "discriminator_optimizers")
 
 
 def save(trainer: "Trainer", folder: pathlib.Path) -> None:
@@ -72,16 +73,20 @@ def load_batch(trainer: "Trainer", path: pathlib.Path) -> Batch:
 
 
 def _load(trainer: "Trainer", state: dict) -> None:
-    for name in STATEFUL:
+    for name in NETWORKS:
         getattr(trainer, name).load_state_dict(state[name])
+    for name in OPTIMIZERS:
+        for optimizer, saved in zip(getattr(trainer, name), state[name], strict=True):
+            optimizer.load_state_dict(saved)
     trainer.step, trainer.history = state["step"], state["history"]
 
 
 def _write(trainer: "Trainer", path: pathlib.Path, **more: dict) -> pathlib.Path:
-    """Write configuration, step, history, the states of what :data:`STATEFUL` names, and ``more``."""
+    """Write configuration, step, history, the states of networks and optimizers, and ``more``."""
     if trainer.fabric.is_global_zero:
         state = {"config": to_dict(trainer.config), "step": trainer.step, "history": trainer.history, **more}
-        state |= {name: getattr(trainer, name).state_dict() for name in STATEFUL}
+        state |= {name: getattr(trainer, name).state_dict() for name in NETWORKS}
+        state |= {name: [each.state_dict() for each in getattr(trainer, name)] for name in OPTIMIZERS}
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_bytes(path, buffer.getvalue())

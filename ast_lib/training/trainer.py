@@ -41,6 +41,7 @@ from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.cuda_graphs import StepGraphs
 from ast_lib.training.curriculum import learning_rate_factor
 from ast_lib.training.objective import Objective
+from ast_lib.training.optimizers import optimizers
 
 
 class Trainer:
@@ -78,10 +79,10 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.reference = self.fabric.to_device(reference)
         batches, objective = self.kinds
-        self.batches = batches(config, dataset.sampler, self.model.representation, self.model.latency, self.part)
+        self.batches = batches(config, dataset.sampler, self.model.representation, self.fabric.device, self.part)
         self.objective = objective(config, self.model, self.discriminator, self.part)
-        self.generator_optimizer = self._optimizer(self.model, training.learning_rate)
-        self.discriminator_optimizer = self._optimizer(self.discriminator, training.discriminator_rate)
+        self.generator_optimizers = self._optimizers(self.model, training.learning_rate, training.matrix_rate)
+        self.discriminator_optimizers = self._optimizers(self.discriminator, training.discriminator_rate)
         replayed = self.fabric.device.type == "cuda" and self.part.count == 1 and training.precision == "bf16-mixed"
         networks = (self.model.content_encoder, self.model.style_encoder, self.model.decoder)
         self.graphs = StepGraphs(networks if replayed else ())
@@ -96,10 +97,10 @@ class Trainer:
     def _fit_statistics(self, model: TransferModel, clips: Tensor, voices: Tensor) -> None:
         model.fit_statistics(validation.reference_features(model, clips))
 
-    def _optimizer(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
-        training, fused = self.config.training, self.fabric.device.type == "cuda"
-        options = {"betas": training.betas, "weight_decay": training.weight_decay, "fused": fused}
-        return self.fabric.setup_optimizers(torch.optim.AdamW(network.parameters(), lr=rate, **options))
+    def _optimizers(self, network: nn.Module, *rates: float) -> list[torch.optim.Optimizer]:
+        fused = self.fabric.device.type == "cuda"
+        made = optimizers(network, rates[0], self.config.training, fused, *rates[1:])
+        return [self.fabric.setup_optimizers(each) for each in made]
 
     # --- A step
 
@@ -136,8 +137,9 @@ class Trainer:
             AstError: when a loss or its gradient is not finite, naming it; the batch is saved first (:meth:`replay`).
         """
         training, factor = self.config.training, self._rate_factor()
-        self.generator_optimizer.param_groups[0]["lr"] = training.learning_rate * factor
-        self.discriminator_optimizer.param_groups[0]["lr"] = training.discriminator_rate * factor
+        for optimizer in (*self.generator_optimizers, *self.discriminator_optimizers):
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
         logged, heard, content = self._generator_step(batch)
         logged |= self._discriminator_step(batch, heard, content)
         with torch.no_grad():
@@ -151,16 +153,18 @@ class Trainer:
         losses, heard, content = self.generator_losses(batch, self.step)
         total = self.objective.total(losses, self.step)
         self.graphs.end()
-        norm = self._gradients(self.model, self.generator_optimizer, total, self.config.training.clip)
+        norm = self._gradients(self.model, total, self.config.training.clip)
         logged = self._finite(losses | {"total": total, "gradient_norm": norm}, batch)
-        self.generator_optimizer.step()
+        for optimizer in self.generator_optimizers:
+            optimizer.step()
         return logged, heard, content
 
     def _discriminator_step(self, batch: Batch, heard: Batch, content: Tensor) -> dict[str, float]:
         losses = self._discriminator_losses(heard, content)
-        norm = self._gradients(self.discriminator, self.discriminator_optimizer, sum(losses.values()), math.inf)
+        norm = self._gradients(self.discriminator, sum(losses.values()), math.inf)
         logged = self._finite(losses | {"discriminator_gradient_norm": norm}, batch)
-        self.discriminator_optimizer.step()
+        for optimizer in self.discriminator_optimizers:
+            optimizer.step()
         return logged
 
     def _discriminator_losses(self, heard: Batch, content: Tensor) -> dict[str, Tensor]:
@@ -168,9 +172,9 @@ class Trainer:
             losses = self.objective.discriminate(heard, content)
         return dict(zip(("discriminator", "discriminator_style", "critic"), losses, strict=True))
 
-    def _gradients(self, network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+    def _gradients(self, network: nn.Module, loss: Tensor, clip: float) -> Tensor:
         """Set the gradients of the global batch, clipped; returns their norm before."""
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         average_gradients(network, self.part)
         return nn.utils.clip_grad_norm_(network.parameters(), clip)
