@@ -1,6 +1,7 @@
 """The command line: ``python -m ast_lib transfer INPUT --to violin -o OUTPUT.wav``.
 
-Chapter: ``notebooks/16_your_own.md``.
+Chapters: ``notebooks/16_your_own.md`` (transfer), ``notebooks/11_training.md`` (train), ``notebooks/12_evaluation.md``
+(sealed).
 """
 
 import argparse
@@ -28,7 +29,43 @@ def parser() -> argparse.ArgumentParser:
     transfer.add_argument("--weights", metavar="FILE", help="default: the published ones, else those of make book")
     refined = "as the model predicts it, or refined by 16 steps of Griffin-Lim (default)"
     transfer.add_argument("--phase", choices=("predicted", "refined"), default="refined", help=refined)
+    transfer.set_defaults(run=run_transfer)
+    train = commands.add_parser("train", help="train weights from step 0, or go on where a stopped run was")
+    train.add_argument("-o", "--output", required=True, help="safetensors file to write")
+    train.add_argument("--folder", required=True, help="state of the run, from which it goes on")
+    train.add_argument("--profile", default="full", help="preset (default: full)")
+    train.add_argument("changes", nargs="*", metavar="FIELD=VALUE", help="such as training.seed=1")
+    train.set_defaults(run=run_training)
+    sealed = commands.add_parser("sealed", help="measure weights once on the sealed test, into results/sealed.json")
+    sealed.add_argument("weights", metavar="WEIGHTS", help="file of the weights")
+    sealed.set_defaults(run=run_sealed)
     return command
+
+
+# What is needed is imported where it is used, so that --help does not wait for PyTorch.
+
+
+def run_transfer(**options) -> os.PathLike:
+    from ast_lib.audio import AudioWarning
+    from ast_lib.transfer import transfer_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AudioWarning)
+        warnings.showwarning = lambda message, *place: tell(f"warning: {message}")
+        return transfer_file(**options)
+
+
+def run_training(**options) -> os.PathLike:
+    from ast_lib.training.weights import train_weights
+
+    return train_weights(**options)
+
+
+def run_sealed(weights: str) -> os.PathLike:
+    from ast_lib.evaluation.sealed import LEDGER, sealed_test
+
+    sealed_test(weights)
+    return LEDGER
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,16 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     # A file that is there is meant, also where its name looks like an option.
     arguments = [f"./{name}" if name.startswith("-") and os.path.isfile(name) else name for name in arguments]
-    options = parser().parse_args(arguments)
+    options = vars(parser().parse_args(arguments))
+    run = options.pop("run")
     try:
-        # Imported here, so that --help does not wait for PyTorch.
-        from ast_lib.audio import AudioWarning
-        from ast_lib.transfer import transfer_file
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", AudioWarning)
-            warnings.showwarning = lambda message, *place: tell(f"warning: {message}")
-            path = transfer_file(**vars(options))
+        path = run(**options)
     except AstError as error:
         tell(error)
         return 1

@@ -29,7 +29,7 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.griffin_lim import refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_styles
-from ast_lib.transfer.pipeline import class_style, synthesise, transfer_batch
+from ast_lib.transfer.pipeline import class_style, synthesise, transfer, transfer_batch
 
 Audio = dict[str, dict[str, Tensor]]
 METRICS = {  # the values for one clip: none where a metric has no meaning, several for several notes
@@ -172,20 +172,37 @@ def evaluate(
     return score_tasks(audio, clips), audio
 
 
-def unseen_source(model: TransferModel, name: str, clips: list[PairedClip], unseen: list[PairedClip]) -> pd.DataFrame:
-    """Sources on another soundfont, truth on the default one.
+def unseen_source(
+    model: TransferModel,
+    name: str,
+    clips: list[PairedClip],
+    unseen: list[PairedClip],
+    chosen: Sequence[str] = ("lsd", "chroma_cosine"),
+) -> pd.DataFrame:
+    """Sources by other players, truth on the default soundfont.
 
     Args:
         model, name, clips: as for :func:`outputs`.
-        unseen: the same excerpts as ``clips``, played on the soundfont that training left out.
+        unseen: the same excerpts as ``clips``, on a soundfont or an instrument that training left out.
+        chosen: metrics.
 
     Returns:
-        LSD and chroma cosine of ``source_copy`` and ``name``.
+        these metrics of ``source_copy`` and ``name``.
     """
     audio = {}
     for source, target, task in directions(model.config):
         heard = stack_audio(unseen, source)
         audio[task] = {"source_copy": heard, name: transferred(model, heard, class_style(model, target, len(heard)))}
+    return score_tasks(audio, clips, chosen)
+
+
+def one_by_one(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
+    """LSD and chroma cosine of ``source_copy`` and of :func:`ast_lib.transfer.transfer`, which finds a tuning first."""
+    audio = {}
+    for source, target, task in directions(model.config):
+        heard = stack_audio(clips, source)
+        made = np.stack([transfer(model, clip, target) for clip in heard.numpy()])
+        audio[task] = {"source_copy": heard, name: torch.from_numpy(normalise_rms(made))}
     return score_tasks(audio, clips, ("lsd", "chroma_cosine"))
 
 

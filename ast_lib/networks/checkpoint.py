@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 from ast_lib.checked import from_values, to_dict
-from ast_lib.config import Config
+from ast_lib.config import PRESETS, Config
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT, write_bytes
 from ast_lib.networks.model import TransferModel
@@ -38,8 +38,8 @@ def provenance(config: Config, steps: int, seconds: float, device: torch.device,
     Returns:
         JSON-able: ``commit`` (that of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository of
         its own), ``date`` (UTC), ``python``, ``versions``, ``system``, ``device``, ``threads``, ``processes``,
-        ``profile``, ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest by
-        name.
+        ``profile``, ``seed``, ``steps``, ``training_seconds`` and ``data``, the SHA-256 of soundfonts or manifest and
+        of the presets, by name.
 
     Raises:
         AstError: when a soundfont is missing.
@@ -49,8 +49,9 @@ def provenance(config: Config, steps: int, seconds: float, device: torch.device,
 
     manifest = config.data.manifest
     paths = [pathlib.Path(manifest)] if manifest else [soundfont_path(soundfont) for soundfont in config.soundfonts]
+    paths.append(PRESETS)
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
@@ -66,8 +67,9 @@ def provenance(config: Config, steps: int, seconds: float, device: torch.device,
     }
 
 
-def _commit() -> str:
-    # Of this folder's own repository: git alone would find that of another project around it.
+def commit() -> str:
+    """Commit of the code, with ``-dirty`` after changes; ``unknown`` outside a git repository of its own."""
+    # git alone would find the repository of another project around this folder.
     command = "git --git-dir=.git --work-tree=. describe --always --dirty --abbrev=40 --exclude=*"
     try:
         return subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
