@@ -17,7 +17,7 @@ endif
 # The scripts in tools/ import one another from their own folder.
 unexport PYTHONSAFEPATH
 
-.PHONY: help book test lint format chapter student bench publish serve clean environment packages
+.PHONY: help book test lint format chapter student weights sealed bench publish serve clean environment packages
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
 	@echo 'make student                     the chapters without solutions, for a class, in build/student'
+	@echo 'make weights                     train weights/full.safetensors from step 0, or go on with a stopped run'
+	@echo 'make sealed WEIGHTS=FILE         measure weights once on the sealed test, into results/sealed.json'
 	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 25 minutes)'
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
@@ -53,6 +55,14 @@ chapter: packages
 
 student: environment
 	"$(PYTHON)" tools/student_notebooks.py $(CHAPTER)
+
+weights: packages
+	@bash tools/system_packages.sh "$(PYTHON)" weights
+	"$(PYTHON)" -m ast_lib train --folder build/weights -o weights/full.safetensors
+
+sealed: packages
+	@bash tools/system_packages.sh "$(PYTHON)" sealed
+	"$(PYTHON)" -m ast_lib sealed "$(WEIGHTS)"
 
 bench: packages
 	"$(PYTHON)" -m benchmarks $(ARGS)

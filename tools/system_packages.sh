@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the programs and libraries that pip cannot, where that is possible without asking (as root, with a sudo that
-# wants no password, or with conda): FluidSynth, which the interpreter "$1" must be able to load; and, where "$2" is
-# "test", Chromium, in which pages are tested. Without Chromium the work goes on.
+# wants no password, or with conda): FluidSynth, which the interpreter "$1" must be able to load; and what "$2" needs:
+# "test" Chromium, in which pages are tested, "weights" the soundfonts of training, "sealed" those of the sealed test.
+# Where these cannot be installed the work goes on, and what needs them says so.
 set -euo pipefail
 source "${BASH_SOURCE[0]%/*}/apt.sh"
 
@@ -58,4 +59,14 @@ if [ "$purpose" = test ]; then
     browser || install chromium
     browser || echo "Chromium: not found, so that tests in a browser are skipped; install it with:" \
         "$(advice chromium "" "--cask chromium")" >&2
+fi
+
+if [ "$purpose" = weights ]; then
+    [ -e /usr/share/sounds/sf2/FluidR3_GM.sf2 ] || install fluid-soundfont-gm
+    [ -e /usr/share/sounds/sf3/MuseScore_General.sf3 ] || install musescore-general-soundfont
+fi
+
+if [ "$purpose" = sealed ]; then
+    [ -e /usr/share/sounds/sf2/sf_GMbank.sf2 ] || install csound-soundfont
+    [ -e node_modules/@coderline/alphatab ] || npm install --no-save --silent @coderline/alphatab@1.8.4 || true
 fi

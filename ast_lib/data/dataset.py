@@ -5,6 +5,7 @@ Chapters: ``notebooks/02_dataset.md``, and ``notebooks/16_your_own.md`` for reco
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import joblib
 import torch
@@ -101,9 +102,19 @@ class RecordedDataset:
 def build_splits(config: Config, cache: str | os.PathLike) -> Splits:
     """Read the scores and deal them out: the part of :func:`build_dataset` that needs no soundfont."""
     data = config.data
-    pieces = load_pieces(data.pieces_per_kind, cache)
-    split = joblib.Memory(cache, verbose=0).cache(split_by_piece)  # to compare all pieces takes seconds
-    return split(pieces, config.instruments, data.seed, data.development_pieces, data.validation_pieces)
+    deal = joblib.Memory(cache, verbose=0).cache(_deal, ignore=["cache"])  # to compare all pieces takes seconds
+    return deal(
+        data.pieces_per_kind,
+        config.instruments,
+        data.seed,
+        data.development_pieces,
+        data.validation_pieces,
+        cache=cache,
+    )
+
+
+def _deal(per_kind: int, instruments: Sequence[str], *held_out: int, cache: str | os.PathLike) -> Splits:
+    return split_by_piece(load_pieces(per_kind, cache), instruments, *held_out)
 
 
 def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | RecordedDataset:

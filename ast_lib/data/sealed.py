@@ -41,7 +41,7 @@ def sealed_pieces(known: list[Piece], cache: str | os.PathLike) -> list[Piece]:
         AstError: when they are not those of :data:`DIGESTS`.
     """
     memory = joblib.Memory(cache, verbose=0)
-    pieces = _choose(known, memory.cache(_first))
+    pieces = _choose(known, memory.cache(_first, ignore=["known"]))
     check_digests({piece.name: notes_digest(piece.notes) for piece in pieces}, "pieces")
     check_digests({name: hashlib.sha256(soundfont_path(name).read_bytes()).hexdigest() for name in VOICES}, "voices")
     return pieces

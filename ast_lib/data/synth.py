@@ -159,7 +159,8 @@ class Synth:
                 act[kind](*values)
                 position = time
             sounds.append(self._play(whole - position))
-        return np.concatenate(sounds)[:total].mean(axis=1)
+        left, right = np.concatenate(sounds)[:total].T
+        return (left + right) / 2
 
     def _events(self, notes: Notes, tuning: np.ndarray, total: int) -> list[list[int]]:
         """What happens within ``total`` samples, in order: sample, kind and two values of each event."""
