@@ -1,5 +1,6 @@
 """Tuning: known deviations are found, a source goes to 440 Hz and back, and what is in tune stays as it is."""
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -14,7 +15,7 @@ from ast_lib.data.synth import SAMPLE_RATE, shared_synth
 from ast_lib.evaluation.metrics import lsd
 from ast_lib.networks import checkpoint
 from ast_lib.transfer import class_style, pipeline, synthesise, transfer, transfer_batch, transfer_file
-from ast_lib.transfer.tuning import IN_TUNE, deviation, in_tune, stretched
+from ast_lib.transfer.tuning import HIGHEST, HOP, IN_TUNE, LOWEST, WINDOW, deviation, in_tune, peaks, stretched
 
 CENTS = [-50, -30, -10, 0, 20, 45]
 
@@ -43,6 +44,25 @@ def melody(instrument, tuning=0.0, seconds=6.0):
 
 
 # --- The estimate
+
+
+@pytest.mark.parametrize("frequency", [131.0, 222.2, 440.0, 1234.5])
+def test_the_peak_of_a_tone_is_its_frequency(frequency):
+    found, magnitude = peaks(stream(tone(1.0, frequency)).whole(), SAMPLE_RATE)
+    inside = magnitude > 0.9 * magnitude.max()  # frames that do not see the tone begin or end
+    assert inside.sum() > 15 and (found[inside] - frequency).abs().max() < 0.1
+    assert magnitude.max() == pytest.approx(0.1 * WINDOW / 4, rel=0.2)  # half the amplitude, half the window
+
+
+@pytest.mark.parametrize("instrument", ["piano", "violin"])
+def test_the_peaks_give_what_those_of_librosa_give(instrument):
+    sound = melody(instrument, -30)
+    options = {"n_fft": WINDOW, "hop_length": HOP, "fmin": LOWEST, "fmax": HIGHEST}
+    pitch, magnitude = librosa.piptrack(y=sound, sr=SAMPLE_RATE, **options)
+    inside = pitch > 0
+    angles = 2 * np.pi * 12 * np.log2(pitch[inside] / 440)
+    expected = 50 / np.pi * np.angle(np.sum(magnitude[inside] * np.exp(1j * angles)))
+    assert cents(sound) == pytest.approx(expected, abs=0.5)
 
 
 @pytest.mark.parametrize("expected", CENTS)
@@ -84,6 +104,12 @@ def test_noise_has_no_tuning(seed):
 @pytest.mark.parametrize("samples", [1, 100, 4095, 4096])
 def test_neither_has_silence(samples):
     assert cents(np.zeros(samples, np.float32)) == 0.0
+
+
+@pytest.mark.parametrize("level", [1e-20, 1e-12])
+def test_almost_silence_around_a_note_does_not_count(level):
+    sound = np.concatenate([noise(2.0, rms=level), tone(0.5, 440 * 2 ** (-0.3 / 12)), np.full(9999, level, np.float32)])
+    assert cents(sound) == pytest.approx(-30, abs=2)
 
 
 # --- There and back
