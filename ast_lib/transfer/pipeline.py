@@ -3,6 +3,7 @@
 Chapters: ``notebooks/15_listening.md``, ``notebooks/16_your_own.md``. The style is an instrument's prototype or that of
 any clip (one-shot, :mod:`ast_lib.transfer.one_shot`). The complex spectrogram comes from predicted magnitudes and
 accumulated phase advances (``predicted``); a few Griffin-Lim steps from there make it more consistent (``refined``).
+A source out of tune is moved to A = 440 Hz, and its transfer back (:mod:`ast_lib.transfer.tuning`).
 """
 
 import functools
@@ -26,6 +27,7 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.griffin_lim import refine_blocks, refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_style
+from ast_lib.transfer.tuning import in_tune, stretched
 
 PHASES = {"predicted": 0, "refined": 16}  # Griffin-Lim steps
 BAR = "{percentage:3.0f}% |{bar}| {n:.0f}/{total:.0f} s of sound, {remaining} left"
@@ -103,7 +105,7 @@ def transfer(
         phase: ``predicted`` or ``refined``.
 
     Returns:
-        float32 ``(samples,)`` at the source's RMS.
+        float32 ``(samples,)`` at the source's RMS and in its tuning.
 
     Raises:
         AstError: both or neither of ``to`` and ``style``; unknown instrument or phase; an empty or silent source or
@@ -128,10 +130,12 @@ def _transfer(
     What the model makes is kept until its level is known: in memory or, with a bar of progress, in ``folder``.
     """
     heard, shape = measure(source()), model.config.representation
-    scale, frames = RMS / heard.rms, 1 + heard.samples // shape.hop
+    scale = RMS / heard.rms
     sound = Stream(lambda: (torch.from_numpy((b * scale).astype(np.float32))[None] for b in source()), heard.samples)
-    stft = transfer_windows(model, sound, style)
-    blocks = refine_blocks(model.representation.spectrogram, stft, frames, heard.samples, PHASES[phase])
+    tuned = in_tune(sound, shape.sample_rate)
+    stft, frames = transfer_windows(model, tuned, style), 1 + tuned.samples // shape.hop
+    made = refine_blocks(model.representation.spectrogram, stft, frames, tuned.samples, PHASES[phase])
+    blocks = stretched(Stream(lambda: made, tuned.samples), heard.samples).blocks()
     shown = {"unit": " s", "bar_format": BAR, "delay": BAR_AFTER, "leave": False, "disable": None if folder else True}
     with tempfile.TemporaryFile(dir=folder) if folder else io.BytesIO() as store:
         with tqdm(total=heard.samples / shape.sample_rate, **shown) as bar:  # on a terminal only
@@ -144,8 +148,8 @@ def _transfer(
             return (np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b""))
 
         gain = pause_gain(heard.powers, measure(stored()).powers)
-        made = measure(with_gain(stored(), gain)).rms
-        level = np.float32(heard.rms / made if made > NO_LEVEL else 1.0)
+        loudness = measure(with_gain(stored(), gain)).rms
+        level = np.float32(heard.rms / loudness if loudness > NO_LEVEL else 1.0)
         for block in with_gain(stored(), gain):
             yield block * level
 
