@@ -14,16 +14,20 @@ import safetensors.torch
 
 from ast_lib.checked import from_values, to_dict
 from ast_lib.config import Config
-from ast_lib.data.clips import SLOW
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
 from ast_lib.networks import checkpoint
 from ast_lib.published.config import PublishedConfig
-from ast_lib.training.augment import ANOTHER_VOICE, RATES, ROOM, TIMBRE, TUNING
+from ast_lib.training.augment import RATES
 
 SECTIONS = ("data", "representation", "model", "loss", "training")
+RENAMED = {
+    "test_pieces": "development_pieces",
+    "test_seconds": "development_seconds",
+    "level": "envelope",
+}
 # Fields of training that are one field now: their values where it is true; they were 0 where it is false.
-RANDOMISED = {"room": ROOM, "tuning": TUNING, "slow": SLOW, "another_voice": ANOTHER_VOICE, "timbre": TIMBRE}
+RANDOMISED = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
 CORRUPTED = {f"context_{name}": rate for name, rate in RATES._asdict().items()}
 
 
@@ -38,12 +42,12 @@ def convert(old: dict) -> Config:
     values = {name: old[name] for name in ("name", "instruments", "soundfonts")}
     for name in SECTIONS:
         fields = [field.name for field in dataclasses.fields(getattr(Config("default"), name))]
-        values[name] = {field: value for field, value in old[name].items() if field in fields}
+        values[name] = {field: value for field, value in _renamed(old[name]).items() if field in fields}
     values["model"]["depth"] = old["model"]["decoder_layers"]
+    values["training"]["matrix_rate"] = 0.0  # AdamW moved every weight
     values["training"]["domain_randomisation"] = old["training"]["room"] > 0
     values["training"]["teacher_forcing"] = old["training"]["context_own"] == 0
-    renamed = {"level": "envelope"}
-    values["curriculum"] = [{renamed.get(name, name): phase[name] for name in phase} for phase in old["curriculum"]]
+    values["curriculum"] = [_renamed(phase) for phase in old["curriculum"]]
     for phase in values["curriculum"]:
         _require("curriculum.reconstruction", phase.pop("reconstruction"), 1.0)
     config = from_values(Config, values)
@@ -55,12 +59,17 @@ def convert(old: dict) -> Config:
     _require("soundfont_shares", old["soundfont_shares"] or [1] * len(config.soundfonts), config.soundfont_shares)
     for name in SECTIONS:
         sections = getattr(config, name), getattr(PublishedConfig("default"), name)
-        for field, value in old[name].items():
+        for field, value in _renamed(old[name]).items():
             constants = [getattr(section, field) for section in sections if hasattr(section, field)]
             if not constants and field not in merged:
                 raise AstError(f"{name}.{field}: unknown field")
             _require(f"{name}.{field}", value, merged[field] if field in merged else constants[0])
     return config
+
+
+def _renamed(fields: dict) -> dict:
+    """A section with this version's names."""
+    return {RENAMED.get(field, field): value for field, value in fields.items()}
 
 
 def _require(field: str, found: object, accepted: object) -> None:

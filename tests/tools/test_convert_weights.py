@@ -11,14 +11,13 @@ from ast_lib.checked import override
 from ast_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
 from ast_lib.errors import AstError
 from ast_lib.networks.checkpoint import load_weights, read_metadata
-from ast_lib.training.augment import ANOTHER_VOICE, ROOM, TIMBRE, TUNING
 from convert_weights import convert, main
 
 CONFIG = Config(
     name="old",
-    data=DataConfig(pieces_per_kind=8, test_pieces=2, validation_pieces=2, test_seconds=2.0),
+    data=DataConfig(pieces_per_kind=8, development_pieces=2, validation_pieces=2, development_seconds=2.0),
     model=ModelConfig(content_width=64, style_width=32, decoder_width=64, depth=1, window=8, overlap=2),
-    training=TrainingConfig(steps=24, batch=4, seconds=1.0, precision="32-true", validate_every=4),
+    training=TrainingConfig(steps=24, batch=4, seconds=1.0, matrix_rate=0.0, precision="32-true", validate_every=4),
 )
 SECTIONS = {
     "data": """{"manifest": "", "pieces_per_kind": 8, "test_pieces": 2, "validation_pieces": 2, "test_seconds": 2.0,
@@ -112,8 +111,16 @@ def test_rates_of_the_context_become_teacher_forcing():
 
 
 def test_shares_of_changed_clips_become_domain_randomisation():
-    changed = {"room": ROOM, "tuning": TUNING, "slow": 0.25, "another_voice": ANOTHER_VOICE, "timbre": TIMBRE}
+    changed = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
     assert convert(version_01(training=changed)) == override(CONFIG, "training.domain_randomisation=true")
+
+
+def test_test_pieces_are_development_pieces_and_adamw_moved_every_weight():
+    found = convert(version_01(data={"test_pieces": 6, "test_seconds": 3.5}))
+    assert (found.data.development_pieces, found.data.development_seconds) == (6, 3.5)
+    assert found.training.matrix_rate == 0 and found.training.third_instruments == 0
+    with pytest.raises(AstError, match="data.development_pieces: found 1, accepted is a whole number of 2 or more"):
+        convert(version_01(data={"test_pieces": 1}))
 
 
 def test_the_weight_of_levels_is_that_of_envelopes():
