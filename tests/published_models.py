@@ -18,7 +18,7 @@ SMALL_PAPER = override(
     preset("paper"),
     *SHORT,
     "data.pieces_per_kind=8",
-    "data.test_pieces=2",
+    "data.development_pieces=2",
     "data.validation_pieces=2",
     "representation.section_frames=16",
     "representation.section_overlap=6",

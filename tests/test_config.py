@@ -91,9 +91,9 @@ def test_presets_differ_where_they_say_so():
     assert changes(preset("smoke")) == {
         "name": "smoke",
         "data.pieces_per_kind": 8,
-        "data.test_pieces": 2,
+        "data.development_pieces": 2,
         "data.validation_pieces": 2,
-        "data.test_seconds": 2.0,
+        "data.development_seconds": 2.0,
         "model.content_width": 64,
         "model.style_width": 32,
         "model.decoder_width": 64,
@@ -299,9 +299,9 @@ OUTSIDE = {
 }
 RANGES = {
     "data.pieces_per_kind": COUNT,
-    "data.test_pieces": TWO,
+    "data.development_pieces": TWO,
     "data.validation_pieces": TWO,
-    "data.test_seconds": POSITIVE,
+    "data.development_seconds": POSITIVE,
     "representation.section_frames": COUNT,
     "model.content_width": COUNT,
     "model.content_size": COUNT,

@@ -19,8 +19,7 @@ import soundfile
 from ast_lib.audio.levels import normalise_rms
 from ast_lib.audio.mono import SAMPLE_RATE
 from ast_lib.config import Config
-from ast_lib.data import clips, scores, synth
-from ast_lib.data.onsets import voice_latency
+from ast_lib.data import clips, onsets, scores, synth
 from ast_lib.data.samplers import Cut
 from ast_lib.data.scores import Piece
 from ast_lib.data.synth import Synth
@@ -60,7 +59,7 @@ class Pool:
             for label in range(instruments)
         ]
         self.two_channels = training.domain_randomisation or training.third_instruments > 0
-        depends = [inspect.getsource(module) for module in (clips, scores, synth, inspect.getmodule(Pool))]
+        depends = [inspect.getsource(module) for module in (clips, onsets, scores, synth, inspect.getmodule(Pool))]
         depends += [train, [each.soundfont for each in synths], config.instruments, training.seed]
         depends += [training.domain_randomisation, training.third_instruments, config.model.align_onsets]
         self.folder = pathlib.Path(cache) / "performances" / joblib.hash(depends)
@@ -108,7 +107,7 @@ class Pool:
                 tuning = clips.vibrato(SECONDS + clips.PREROLL, rng)
             sound, late = player.render(notes, instrument, SECONDS + clips.PREROLL, tuning), 0
             if channel and self.config.model.align_onsets:
-                own, theirs = (voice_latency(self.synths[each], name) for each, name in players)
+                own, theirs = (onsets.voice_latency(self.synths[each], name) for each, name in players)
                 late = round((own - theirs) * SAMPLE_RATE)
             start = round(clips.PREROLL * SAMPLE_RATE) - late
             sound = np.pad(sound, (0, max(late, 0) + SAMPLE_RATE))[start : start + round(SECONDS * SAMPLE_RATE)]

@@ -1,4 +1,4 @@
-"""The evaluation's report: what is measured on the test pieces, each with its interval.
+"""The evaluation's report: what is measured on the development pieces, each with its interval.
 
 Chapter: ``notebooks/12_evaluation.md``, which renders the :func:`material`, runs the :func:`experiments` on it and
 shows the :func:`measurements`.
@@ -33,10 +33,11 @@ LESSONS = 24  # training pieces that the listener and the baseline learn from
 class Material:
     """What the evaluation listens to.
 
-    ``voices``: the test excerpts on every soundfont that plays, the default first, :data:`UNSEEN` last.
+    ``voices``: the development excerpts on every soundfont that plays, the default first, :data:`UNSEEN` last.
     ``power``: average spectra by instrument of training pieces, which the instruments do not share.
     ``styles``: clips of the validation pieces on :data:`UNSEEN`. ``lessons``: training pieces on every soundfont but
-    the default, to train the listener. ``probes``: transposed excerpts of validation and test pieces on the default.
+    the default, to train the listener. ``probes``: transposed excerpts of validation and development pieces on the
+    default.
     """
 
     voices: dict[str, list[PairedClip]]
@@ -63,7 +64,7 @@ def material(
     """Render what the evaluation of weights with this configuration needs.
 
     Args:
-        clips: test clips of each direction, evenly spread over both kinds of piece; None takes all.
+        clips: development clips of each direction, evenly spread over both kinds of piece; None takes all.
         excerpts: of each piece for the probes.
         cache: folder for parsed scores.
         soundfonts: that play beside the default and :data:`UNSEEN`, names of :data:`ast_lib.data.synth.SOUNDFONTS`.
@@ -78,15 +79,15 @@ def material(
     synths = {font: shared_synth(font) for font in (default, *soundfonts, UNSEEN)}
     splits = build_splits(config, cache)
 
-    def play(pieces, font, seconds=data.test_seconds, seed=data.seed, transpose=False):
+    def play(pieces, font, seconds=data.development_seconds, seed=data.seed, transpose=False):
         return paired_clips(pieces, instruments, seconds, seed, synths[font], transpose)
 
     lessons = {instrument: spread(pieces, LESSONS // len(instruments)) for instrument, pieces in splits.train.items()}
     spectrogram = Spectrogram(config.representation.n_fft, config.representation.hop)
-    held_out, seconds = [*splits.validation, *splits.test], config.training.seconds
+    held_out, seconds = [*splits.validation, *splits.development], config.training.seconds
     return Material(
         # The number of a piece decides its excerpt: render all, then choose.
-        voices={font: spread(play(splits.test, font), clips) for font in synths},
+        voices={font: spread(play(splits.development, font), clips) for font in synths},
         power={i: average_power(spectrogram, stack_audio(play(lessons[i], default), i)) for i in instruments},
         styles=play(splits.validation, UNSEEN),
         lessons={font: play(sum(lessons.values(), []), font) for font in synths if font != default},

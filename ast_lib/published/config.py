@@ -166,6 +166,7 @@ class PublishedConfig(Config):
         unvoiced = heard and shape.statistics == "shared"
         what = "0 with representation.statistics=per_class, or styles of voices (model.style_encoder)"
         yield "curriculum.back_translation", unvoiced or not any(self._found("curriculum.back_translation")), what
+        yield "training.third_instruments", unvoiced or not training.third_instruments, what
         turns = training.alternate == (0, 0) or min(training.alternate) >= 1
         yield "training.alternate", turns, "0, 0 or two numbers of 1 or more"
         fits = loss.hsic != "unbiased" or training.batch >= 4

@@ -20,8 +20,6 @@ from ast_lib.representation.features import Features
 LOWEST = 32.703  # Hz, the first bin of the CQT
 # Domain randomisation (training.domain_randomisation): what the content encoder hears of a clip ...
 ROOM = 0.3  # share of clips in a random room, with noise
-TUNING = 0.3  # semitones: clips are detuned by up to this much
-ANOTHER_VOICE = 0.5  # share of clips on a random soundfont
 TIMBRE = 6.0  # dB, and random smooth equalisation of target and style, one curve for all clips of a group
 
 

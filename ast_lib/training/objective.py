@@ -110,7 +110,9 @@ class Objective:
             magnitudes = torch.cat([self.model.target(batch.features), translation.magnitude.detach()])
             scores = critic(magnitudes, torch.cat([batch.labels, translation.voices]))
             hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
-        on_content = discriminator_cross_entropy(logits, batch.heard_labels)
+        known = (batch.heard_labels >= 0).float().mean()
+        on_content = discriminator_cross_entropy(logits, batch.heard_labels) * known
+        on_content = on_content / part.gather(known[None]).mean().clamp_min(1e-6)  # clips of no voice have no weight
         return on_content, self._on_style(styles, prototypes, voices), hinge
 
     def total(self, losses: dict[str, Tensor], step: int) -> Tensor:

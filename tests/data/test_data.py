@@ -27,14 +27,14 @@ def names(pieces):
 
 
 def test_no_piece_is_in_two_parts_and_none_is_lost(dataset):
-    parts = [*dataset.splits.train.values(), dataset.splits.validation, dataset.splits.test]
+    parts = [*dataset.splits.train.values(), dataset.splits.validation, dataset.splits.development]
     everything = [piece.name for part in parts for piece in part]
     assert len(everything) == len(set(everything)) == 2 * dataset.config.data.pieces_per_kind
     assert list(dataset.splits.train) == ["piano", "violin"]
 
 
 def test_as_many_are_held_out_as_asked_for_half_of_each_kind(dataset):
-    for part in (dataset.splits.validation, dataset.splits.test):
+    for part in (dataset.splits.validation, dataset.splits.development):
         assert sorted(piece.kind for piece in part) == ["chorale", "fiddle"]
 
 
@@ -42,7 +42,7 @@ def test_the_seed_deals_the_pieces(cache, dataset, monkeypatch):
     again = build_dataset(preset("smoke"), cache)
     monkeypatch.setattr(DataConfig, "seed", 1)
     other = build_dataset(preset("smoke"), cache)
-    assert names(again.splits.test) == names(dataset.splits.test)
+    assert names(again.splits.development) == names(dataset.splits.development)
     assert names(again.splits.train["piano"]) == names(dataset.splits.train["piano"])
     assert names(other.splits.train["piano"]) != names(dataset.splits.train["piano"])
 
@@ -66,9 +66,9 @@ def test_held_out_clips_are_of_their_split_on_every_instrument(dataset, split, s
 
 
 def test_held_out_clips_do_not_depend_on_what_was_rendered_before(dataset):
-    first = dataset.held_out("test")
+    first = dataset.held_out("development")
     dataset.sampler(5)
-    for clip, again in zip(first, dataset.held_out("test"), strict=True):
+    for clip, again in zip(first, dataset.held_out("development"), strict=True):
         assert all((clip.audio[instrument] == again.audio[instrument]).all() for instrument in clip.audio)
 
 
@@ -78,7 +78,7 @@ def test_there_are_no_other_splits(dataset):
 
 
 def test_stacked_audio_is_one_row_a_clip(dataset):
-    clips = dataset.held_out("test")
+    clips = dataset.held_out("development")
     for instrument in ("piano", "violin"):
         stacked = stack_audio(clips, instrument)
         assert stacked.shape == (2, 2 * SAMPLE_RATE) and stacked.dtype == torch.float32
@@ -108,5 +108,5 @@ def test_one_instrument_under_two_names_is_refused(cache):
 
 def test_made_up_pieces_make_the_same_kind_of_dataset():
     made = made_dataset(tiny())
-    assert names(made.splits.test).isdisjoint(names(made.splits.train["piano"]))
+    assert names(made.splits.development).isdisjoint(names(made.splits.train["piano"]))
     assert made.sampler(0)[0].shape == (4, SAMPLE_RATE)

@@ -27,7 +27,7 @@ CONFIG = tiny(
     "training.steps=2",
     "training.validate_every=1",
     "training.seconds=0.5",
-    "data.test_seconds=0.5",
+    "data.development_seconds=0.5",
 )
 
 
@@ -55,7 +55,7 @@ def test_three_rendered_instruments_train_evaluate_reload_and_transfer(tmp_path)
     assert [name for name in run.history[0] if name.startswith("lsd_")] == [f"lsd_{d}" for d in directions]
     assert run.discriminator.content_logits(torch.zeros(1, 4, 64)).shape == (1, 4, 3)
     check_model(model, tmp_path)
-    table, audio = evaluate(model, "smoke", dataset.held_out("test"))
+    table, audio = evaluate(model, "smoke", dataset.held_out("development"))
     assert sorted(audio) == sorted(directions) == sorted(table["task"].unique())
     scored = table[(table["metric"] == "lsd") & (table["system"] == "smoke")]
     assert scored["value"].notna().all() and set(scored["task"]) == set(directions)
@@ -143,7 +143,7 @@ def test_what_recordings_cannot_do_is_said(recorded, tmp_path):
     with pytest.raises(
         AstError, match="data.manifest: found .*clips.jsonl', accepted for test clips on all instruments is ''"
     ):
-        build_dataset(recorded, "").held_out("test")
+        build_dataset(recorded, "").held_out("development")
     with pytest.raises(AstError, match="instrument cello: found no clip in the split 'train'"):
         build_dataset(override(recorded, 'instruments=["piano", "violin", "cello"]'), "")
     with pytest.raises(AstError, match="none.jsonl: no such manifest"):

@@ -12,7 +12,7 @@ from ast_lib.errors import AstError
 from ast_lib.evaluation import report
 from ast_lib.evaluation.report import UNSEEN, experiments, material, measurements, spread
 
-CONFIG = tiny("data.test_pieces=4", "data.validation_pieces=2", "data.test_seconds=1.5")
+CONFIG = tiny("data.development_pieces=4", "data.validation_pieces=2", "data.development_seconds=1.5")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_soundfont_that_is_asked_for_plays_and_teaches(monkeypatch, tmp_path, 
 
 def test_every_soundfont_plays_the_same_notes_and_the_last_is_the_one_left_out(given):
     assert list(given.voices)[0] == "TimGM6mb" and list(given.voices)[-1] == UNSEEN
-    expected = made_dataset(CONFIG).held_out("test")
+    expected = made_dataset(CONFIG).held_out("development")
     for clips in given.voices.values():
         assert [clip.piece for clip in clips] == [clip.piece for clip in expected]
         for clip, other in zip(clips, expected, strict=True):
@@ -73,7 +73,7 @@ def test_every_soundfont_plays_the_same_notes_and_the_last_is_the_one_left_out(g
 
 def test_no_piece_teaches_what_it_is_tested_on(given):
     splits = made_dataset(CONFIG).splits
-    test = {piece.name for piece in splits.test}
+    test = {piece.name for piece in splits.development}
     assert {clip.piece for clip in given.styles} == {piece.name for piece in splits.validation}
     assert "TimGM6mb" not in given.lessons and UNSEEN in given.lessons
     for clips in given.lessons.values():

@@ -27,7 +27,8 @@ from ast_lib.evaluation.systems import (
 )
 from ast_lib.transfer import class_style, synthesise, transfer_batch
 
-CONFIG = tiny("model.window=32", "model.overlap=8", "data.test_pieces=4", "data.test_seconds=1.5", "training.seed=5")
+SHORT = ("data.development_pieces=4", "data.development_seconds=1.5")
+CONFIG = tiny("model.window=32", "model.overlap=8", "training.seed=5", *SHORT)
 SYSTEMS = ["ceiling", "smoke", "smoke_predicted_phase", "smoke_teacher_forced", "source_copy"]
 TASKS = ["piano_to_violin", "violin_to_piano"]
 
@@ -39,7 +40,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clips():
-    return made_dataset(CONFIG).held_out("test")
+    return made_dataset(CONFIG).held_out("development")
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_every_system_is_scored_by_every_metric_in_every_direction(evaluated):
     expected |= {(metric, task, system) for metric in against_score for task in TASKS for system in [*SYSTEMS, "truth"]}
     groups = table.groupby(["metric", "task", "system"]).size()
     assert set(groups.index) == expected and set(table["metric"]) <= set(METRICS)
-    # Two fiddle tunes of four clips: chorales have no single pitch.
+    # Two fiddle tunes of four clips: duets have no single pitch.
     assert {metric: set(size) for metric, size in groups.groupby("metric")} == {
         "lsd": {4},
         "chroma_cosine": {4},
@@ -229,7 +230,7 @@ def test_a_style_clip_of_the_source_s_own_piece_is_refused(model, clips):
 
 
 def test_a_metric_without_meaning_has_no_value_and_an_unknown_one_is_refused(clips):
-    chorale = next(clip for clip in clips if clip.kind == "chorale")
+    chorale = next(clip for clip in clips if clip.kind == "duet")
     sound = chorale.audio["piano"]
     assert measure("raw_pitch_accuracy", sound, sound, chorale.notes) == []
     long = Notes(*(np.array([v]) for v in (0.1, 1.2, 60, 80)))
