@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ast_lib.audio import SAMPLE_RATE
 from ast_lib.audio.levels import RMS
 from ast_lib.data import clips, synth
-from ast_lib.data.clips import PREROLL
-from ast_lib.data.scores import Notes, Piece
+from ast_lib.data.clips import PLAYABLE, PREROLL
+from ast_lib.data.scores import KEYS, SHORTEST, Notes, Piece
+from ast_lib.data.synth import CONTROL
 from ast_lib.errors import AstError
 
 INSTRUMENTS = ("piano", "violin")
@@ -30,6 +31,13 @@ def piece(name, kind="fiddle", low=60, length=64):
     if kind == "chorale":
         rows = sorted(rows + [(onset, 1, pitch - 7) for onset, _, pitch in rows])
     return Piece(f"{kind}/{name}", kind, notes(*rows))
+
+
+def four_voices(low=36, length=64):
+    """A chorale: four voices that move within an octave each, the lowest from ``low``, a fifth apart."""
+    rng = np.random.default_rng(low)
+    rows = sorted({(i, 1, low + 7 * voice + int(rng.integers(0, 13))) for i in range(length) for voice in range(4)})
+    return Piece(f"chorale/{low}", "chorale", notes(*rows))
 
 
 def made(count):
@@ -51,23 +59,23 @@ def player():
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(4, 20),
-    test=st.integers(0, 6),
+    development=st.integers(0, 6),
     validation=st.integers(0, 6),
     seed=st.integers(0, 5),
 )
-def test_splits_share_no_piece_and_lose_none(count, test, validation, seed):
-    held_out = (test + 1) // 2 + (validation + 1) // 2
+def test_splits_share_no_piece_and_lose_none(count, development, validation, seed):
+    held_out = (development + 1) // 2 + (validation + 1) // 2
     if count < held_out + 2:
         with pytest.raises(AstError, match=f"found {count} of kind fiddle, accepted are {held_out + 2} or more"):
-            clips.split_by_piece(made(count), INSTRUMENTS, seed, test, validation)
+            clips.split_by_piece(made(count), INSTRUMENTS, seed, development, validation)
         return
-    splits = clips.split_by_piece(made(count), INSTRUMENTS, seed, test, validation)
-    parts = [*splits.train.values(), splits.validation, splits.test]
+    splits = clips.split_by_piece(made(count), INSTRUMENTS, seed, development, validation)
+    parts = [*splits.train.values(), splits.validation, splits.development]
     names = [p.name for part in parts for p in part]
     assert sorted(names) == sorted(p.name for p in made(count))
     assert len(set(names)) == 2 * count
     for kind in ("fiddle", "chorale"):
-        assert sum(p.kind == kind for p in splits.test) == (test + 1) // 2
+        assert sum(p.kind == kind for p in splits.development) == (development + 1) // 2
         assert sum(p.kind == kind for p in splits.validation) == (validation + 1) // 2
         shares = [sum(p.kind == kind for p in splits.train[i]) for i in INSTRUMENTS]
         assert min(shares) >= 1 and max(shares) - min(shares) <= 1
@@ -75,9 +83,26 @@ def test_splits_share_no_piece_and_lose_none(count, test, validation, seed):
 
 def test_a_seed_decides_the_split():
     def names(seed):
-        return [p.name for p in clips.split_by_piece(made(20), INSTRUMENTS, seed, 8, 4).test]
+        return [p.name for p in clips.split_by_piece(made(20), INSTRUMENTS, seed, 8, 4).development]
 
     assert names(0) == names(0) != names(1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_variant_of_a_held_out_piece_is_trained_on(seed):
+    """Each piece has a variant in another key; wherever the deal puts both, training has none of a held-out piece."""
+    pieces = []
+    for original in made(8):
+        moved = Notes(*(getattr(original.notes, name) for name in ("onset", "duration")), original.notes.pitch + 3,
+                      original.notes.velocity)  # fmt: skip
+        pieces += [original, Piece(original.name + " again", original.kind, moved)]
+    splits = clips.split_by_piece(pieces, INSTRUMENTS, seed, 6, 4)
+    held_out = {p.name.removesuffix(" again") for p in (*splits.development, *splits.validation)}
+    trained = [p.name.removesuffix(" again") for part in splits.train.values() for p in part]
+    assert not held_out & set(trained)
+    # What is left of training is all the rest: pieces whose variant is not held out either.
+    assert sorted(trained) == sorted(2 * [p.name for p in made(8) if p.name not in held_out])
+    assert [len(part) for part in (splits.development, splits.validation)] == [6, 4]
 
 
 def test_no_pieces_are_too_few():
@@ -90,13 +115,53 @@ def test_no_pieces_are_too_few():
 # --- excerpts
 
 
-@pytest.mark.parametrize("low", [21, 84])
-def test_excerpts_stay_on_the_pianos_keys(low):
-    """Quarter notes over the lowest and the highest two octaves of the keyboard, transposed 60 times."""
-    source = piece("edge", low=low)
-    for seed in range(60):
+@settings(max_examples=80, deadline=None)
+@given(
+    source=st.sampled_from([piece("edge", low=21), piece("edge", low=79), *map(four_voices, (21, 36, 50, 60, 75))]),
+    seed=st.integers(0, 10**6),
+    transpose=st.booleans(),
+    free=st.booleans(),
+)
+def test_whatever_is_chosen_a_violin_can_play_it(source, seed, transpose, free):
+    """Tunes and chorales from the lowest to the highest octaves of the keyboard: tunes and duets from G3 to G7."""
+    found = clips.excerpt(source, 3.0, np.random.default_rng(seed), transpose, free=free)
+    assert len(found) and set(found.pitch) <= set(PLAYABLE)
+    sounding = [(found.onset <= t) & (t < found.onset + found.duration) for t in found.onset]
+    if not free:
+        assert max(s.sum() for s in sounding) <= (1 if source.kind == "fiddle" else 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(low=st.sampled_from([21, 30, 45, 60, 75]), seed=st.integers(0, 10**6), transpose=st.booleans())
+def test_a_whole_chorale_stays_on_the_pianos_keys(low, seed, transpose):
+    source = four_voices(low)
+    found = clips.excerpt(source, 3.0, np.random.default_rng(seed), transpose, extension=True)
+    assert set(found.pitch) <= set(KEYS)
+    assert [np.sum(found.onset == onset) for onset in np.unique(found.onset)].count(4) >= 2
+    if not transpose:
+        assert set(found.pitch) <= set(source.notes.pitch)
+
+
+def test_a_duet_is_the_two_upper_voices_of_its_chorale():
+    source = four_voices(50)
+    duet, playable = clips.arranged(source, extension=False)
+    whole, keys = clips.arranged(source, extension=True)
+    assert (playable, keys) == (PLAYABLE, KEYS) and (PLAYABLE[0], PLAYABLE[-1]) == (55, 103)
+    assert whole is source.notes
+    for beat in range(64):
+        assert duet.pitch[duet.onset == beat].tolist() == whole.pitch[whole.onset == beat][-2:].tolist()
+    tune = piece("tune")
+    assert clips.arranged(tune, extension=False) == (tune.notes, PLAYABLE)
+
+
+def test_transposition_moves_all_notes_alike_into_the_range():
+    """Two octaves from C1, which fit above G3: no note is bent to the edge, each run of intervals is the piece's."""
+    source = piece("edge", low=24)
+    for seed in range(30):
         found = clips.excerpt(source, 3.0, np.random.default_rng(seed))
-        assert 21 <= found.pitch.min() and found.pitch.max() <= 108
+        steps, window = np.diff(source.notes.pitch), np.diff(found.pitch)
+        assert any(np.array_equal(steps[i : i + len(window)], window) for i in range(len(steps) - len(window) + 1))
+        assert found.pitch.min() >= 55
 
 
 def test_an_excerpt_is_a_transposed_window_of_the_piece():
@@ -135,13 +200,46 @@ def test_a_piece_shorter_than_the_clip_is_played_whole():
     assert found.pitch.tolist() == source.notes.pitch.tolist() and found.onset[0] == 0
 
 
-def test_a_practice_tempo_makes_notes_longer_up_to_four_times():
-    source, lengths = piece("tune"), []
-    for seed in range(40):
-        usual = clips.excerpt(source, 3.0, np.random.default_rng(seed))
-        slow = clips.excerpt(source, 3.0, np.random.default_rng(seed), slow=1.0)
-        lengths.append(np.median(slow.duration) / np.median(usual.duration))
-    assert max(lengths) > 2.5 and np.mean(lengths) > 1.3
+def test_a_practice_tempo_makes_notes_longer_up_to_four_times(monkeypatch):
+    """Quarter notes at 70 to 130 a minute, held for 0.51 to 1.08 of their length; or at a quarter of that tempo."""
+    source, longest = piece("tune"), {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(clips, "SLOW", share)
+        found = [clips.excerpt(source, 3.0, np.random.default_rng(seed), free=True).duration for seed in range(80)]
+        longest[share] = max(np.median(durations) for durations in found)
+    assert longest[0.0] < 1.08 * 60 / 70 < 1.5 < longest[1.0] < 4 * 1.08 * 60 / 70
+
+
+def test_a_quarter_of_free_performances_are_slow_and_no_other(monkeypatch):
+    def slow(free):
+        excerpts = [clips.excerpt(piece("tune"), 3.0, np.random.default_rng(seed), free=free) for seed in range(300)]
+        return np.mean([np.median(np.diff(found.onset)) > 60 / 70 + 0.03 for found in excerpts])
+
+    assert slow(free=False) == 0
+    # Of tempi of 70 to 130 times 0.25 to 1, seven in ten are below 70: of a quarter, 0.17 of all.
+    assert slow(free=True) == pytest.approx(0.17, abs=0.06)
+
+
+def test_free_notes_are_early_or_late_detached_or_held_over(monkeypatch):
+    monkeypatch.setattr(clips, "SLOW", 0.0)
+    late, held = [], []
+    for seed in range(60):
+        found = clips.excerpt(piece("tune"), 5.0, np.random.default_rng(seed), free=True)
+        beats = np.arange(1, len(found))  # the first is cut by the window's start
+        beat, start = np.polyfit(beats, found.onset[1:], 1)
+        late.append((found.onset[1:] - start - beat * beats) * np.sqrt((len(beats)) / (len(beats) - 2)))
+        held.append(found.duration[1:-1] / beat)
+    late, held = np.concatenate(late), np.concatenate(held)
+    assert late.std() == pytest.approx(0.01, rel=0.1) and abs(late.mean()) < 1e-3
+    assert 0.5 < held.min() < 0.6 and 1.0 < held.max() < 1.1
+    strict = clips.excerpt(piece("tune"), 5.0, np.random.default_rng(0))
+    assert np.diff(strict.onset[1:]).std() < 1e-9
+
+
+def test_a_free_performance_has_no_note_before_its_start_and_none_too_short():
+    for seed in range(100):
+        found = clips.excerpt(piece("tune"), 1.0, np.random.default_rng(seed), free=True)
+        assert found.onset.min() >= 0 and found.duration.min() >= SHORTEST
 
 
 def test_the_generator_is_the_only_source_of_chance():
@@ -149,6 +247,51 @@ def test_the_generator_is_the_only_source_of_chance():
     for name in ("onset", "duration", "pitch", "velocity"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.onset, other.onset)
+
+
+# --- vibrato
+
+
+class Extreme:
+    """A source of chance whose numbers are the largest or the smallest, and whose normal ones are 0 or 1 deviation."""
+
+    def __init__(self, largest, drifts=0.0):
+        self.largest, self.drifts = largest, drifts
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        value = high if self.largest else low
+        return value if size is None else np.full(size, value)
+
+    def normal(self, mean, std, size):
+        return np.full(size, mean + self.drifts * std)
+
+
+def test_the_widest_and_fastest_vibrato_is_a_sinusoid_of_40_cents_and_7_hertz():
+    time = np.arange(0, 2, CONTROL / SAMPLE_RATE)
+    assert clips.vibrato(2.0, Extreme(True)) == pytest.approx(0.4 * np.sin(2 * np.pi * 7 * time), abs=1e-9)
+    assert clips.vibrato(2.0, Extreme(True, 1.0)).mean() == pytest.approx(0.08, abs=0.01)
+    assert clips.vibrato(2.0, Extreme(False, 1.0)) == pytest.approx(np.full(len(time), 0.08))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 11.0])
+def test_a_vibrato_is_as_long_as_what_it_bends(seconds):
+    curve = clips.vibrato(seconds, np.random.default_rng(0))
+    assert len(curve) == -(-seconds * SAMPLE_RATE // CONTROL)
+
+
+def test_rates_and_widths_of_vibratos_and_the_drift_between():
+    rate, rates, widest, slow = SAMPLE_RATE / CONTROL, [], [], []
+    for seed in range(100):
+        curve = clips.vibrato(11.0, np.random.default_rng(seed))
+        spectrum, frequency = np.abs(np.fft.rfft(curve * np.hanning(len(curve)))), np.fft.rfftfreq(len(curve), 1 / rate)
+        fast = frequency > 3.5  # the drift turns every 0.7 s at most
+        widest.append(np.abs(curve).max())
+        slow.append(curve.mean())
+        if spectrum[fast].max() > 5:
+            rates.append(frequency[fast][spectrum[fast].argmax()])
+    assert len(rates) > 60 and 4.5 - 0.8 < min(rates) < 5.2 and 6.3 < max(rates) < 7 + 0.8
+    assert 0.3 < max(widest) < 0.4 + 4 * 0.08
+    assert np.abs(slow).max() < 0.08 and np.std(slow) == pytest.approx(0.08 / np.sqrt(16), rel=0.5)
 
 
 # --- level
@@ -209,9 +352,9 @@ def test_a_note_that_began_in_the_preroll_already_sounds(player):
 
 
 def test_paired_clips_are_the_same_notes_on_every_instrument(player):
-    sources = [piece("a"), piece("b", "chorale")]
+    sources = [piece("a"), piece("b", "chorale", low=70)]
     pairs = clips.paired_clips(sources, INSTRUMENTS, 2.0, 0, player)
-    assert [(pair.piece, pair.kind) for pair in pairs] == [("fiddle/a", "fiddle"), ("chorale/b", "chorale")]
+    assert [(pair.piece, pair.kind) for pair in pairs] == [("fiddle/a", "fiddle"), ("chorale/b", "duet")]
     for source, pair in zip(sources, pairs, strict=True):
         assert set(pair.audio) == set(INSTRUMENTS)
         assert all(audio.shape == (2 * SAMPLE_RATE,) for audio in pair.audio.values())
@@ -223,3 +366,28 @@ def test_paired_clips_are_the_same_notes_on_every_instrument(player):
     assert np.array_equal(again.audio["violin"], pairs[0].audio["violin"])
     other = clips.paired_clips(sources[:1], INSTRUMENTS, 2.0, 1, player)[0]
     assert not np.array_equal(other.audio["violin"], pairs[0].audio["violin"])
+
+
+@pytest.mark.parametrize("extension", [False, True])
+def test_every_instrument_is_given_one_and_the_same_excerpt(monkeypatch, extension):
+    given = []
+
+    def note_down(synth, played, instrument, seconds):
+        given.append((instrument, played))
+        return np.zeros(1, dtype=np.float32)
+
+    monkeypatch.setattr(clips, "render_clip", note_down)
+    pairs = clips.paired_clips([piece("a"), four_voices()], INSTRUMENTS, 2.0, 0, None, extension=extension)
+    assert [instrument for instrument, _ in given] == list(INSTRUMENTS) * len(pairs)
+    assert all(one is other for (_, one), (_, other) in zip(given[::2], given[1::2], strict=True))
+
+
+def test_the_extension_has_whole_chorales_alone(player):
+    sources = [piece("a"), four_voices(36), piece("b")]
+    main = clips.paired_clips(sources, INSTRUMENTS, 2.0, 0, player)
+    (pair,) = clips.paired_clips(sources, INSTRUMENTS, 2.0, 0, player, extension=True)
+    assert [clip.kind for clip in main] == ["fiddle", "duet", "fiddle"]
+    assert (pair.piece, pair.kind) == ("chorale/36", "chorale")
+    assert pair.notes.pitch.min() < 55 <= main[1].notes.pitch.min()
+    for onset in np.unique(pair.notes.onset):
+        assert np.sum(pair.notes.onset == onset) >= 3  # two of four voices may be in unison

@@ -9,6 +9,9 @@ from ast_lib.audio import SAMPLE_RATE
 from ast_lib.audio.levels import RMS
 from ast_lib.config import DataConfig, override, preset
 from ast_lib.data import build_dataset, stack_audio
+from ast_lib.data.clips import PLAYABLE
+from ast_lib.data.duplicates import near_duplicates
+from ast_lib.data.scores import load_pieces
 from ast_lib.errors import AstError
 
 
@@ -26,11 +29,16 @@ def names(pieces):
     return {piece.name for piece in pieces}
 
 
-def test_no_piece_is_in_two_parts_and_none_is_lost(dataset):
-    parts = [*dataset.splits.train.values(), dataset.splits.validation, dataset.splits.development]
+def test_no_piece_is_in_two_parts_and_only_variants_of_held_out_ones_are_left_out(cache, dataset):
+    splits, per_kind = dataset.splits, dataset.config.data.pieces_per_kind
+    parts = [*splits.train.values(), splits.validation, splits.development]
     everything = [piece.name for part in parts for piece in part]
-    assert len(everything) == len(set(everything)) == 2 * dataset.config.data.pieces_per_kind
-    assert list(dataset.splits.train) == ["piano", "violin"]
+    assert len(everything) == len(set(everything))
+    missing = [piece for piece in load_pieces(per_kind, cache) if piece.name not in everything]
+    assert near_duplicates(missing, splits.validation + splits.development) == names(missing)
+    trained = [piece for part in splits.train.values() for piece in part]
+    assert near_duplicates(trained, splits.validation + splits.development) == set()
+    assert list(splits.train) == ["piano", "violin"] and len(everything) + len(missing) == 2 * per_kind
 
 
 def test_as_many_are_held_out_as_asked_for_half_of_each_kind(dataset):
@@ -48,21 +56,31 @@ def test_the_seed_deals_the_pieces(cache, dataset, monkeypatch):
 
 
 def test_batches_have_the_configured_shape_and_loudness(dataset):
-    audio, labels = dataset.sampler(0)
+    audio, labels, *heard = dataset.sampler(0)
     assert audio.shape == (4, SAMPLE_RATE) and audio.dtype == np.float32
     assert labels.tolist() == [0, 1, 0, 1]
+    assert np.array_equal(heard[0], audio) and np.array_equal(heard[1], labels)
     assert np.sqrt(np.mean(audio.astype(np.float64) ** 2, axis=1)) == pytest.approx(RMS, rel=1e-3)
 
 
-@pytest.mark.parametrize(("split", "seconds"), [("validation", 1.0), ("test", 2.0)])
+@pytest.mark.parametrize(("split", "seconds"), [("validation", 1.0), ("development", 2.0)])
 def test_held_out_clips_are_of_their_split_on_every_instrument(dataset, split, seconds):
     clips = dataset.held_out(split)
     assert {clip.piece for clip in clips} == names(getattr(dataset.splits, split))
+    assert sorted(clip.kind for clip in clips) == ["duet", "fiddle"]
     for clip in clips:
-        assert set(clip.audio) == {"piano", "violin"}
+        assert set(clip.audio) == {"piano", "violin"} and set(clip.notes.pitch) <= set(PLAYABLE)
         assert all(audio.shape == (round(seconds * SAMPLE_RATE),) for audio in clip.audio.values())
         assert clip.notes.end <= seconds + 1e-9
         assert not np.allclose(clip.audio["piano"], clip.audio["violin"], atol=1e-2)
+
+
+@pytest.mark.parametrize("split", ["validation", "development"])
+def test_the_extension_is_of_the_same_pieces_and_shows_whole_chorales(dataset, split):
+    (whole,) = dataset.held_out(split, extension=True)
+    (duet,) = [clip for clip in dataset.held_out(split) if clip.kind == "duet"]
+    assert whole.kind == "chorale" and whole.piece == duet.piece
+    assert len(whole.notes) > len(duet.notes) and whole.notes.pitch.min() < PLAYABLE[0]
 
 
 def test_held_out_clips_do_not_depend_on_what_was_rendered_before(dataset):
@@ -72,9 +90,10 @@ def test_held_out_clips_do_not_depend_on_what_was_rendered_before(dataset):
         assert all((clip.audio[instrument] == again.audio[instrument]).all() for instrument in clip.audio)
 
 
-def test_there_are_no_other_splits(dataset):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_there_are_no_other_splits(dataset, split):
     with pytest.raises(KeyError):
-        dataset.held_out("train")
+        dataset.held_out(split)
 
 
 def test_stacked_audio_is_one_row_a_clip(dataset):

@@ -108,7 +108,7 @@ def recorded(manifest):
 def test_three_recorded_instruments_train_reload_and_transfer(recorded, tmp_path):
     dataset = build_dataset(recorded, tmp_path / "no scores are read")
     assert isinstance(dataset, RecordedDataset) and not (tmp_path / "no scores are read").exists()
-    audio, labels = dataset.sampler(0)
+    audio, labels, *_ = dataset.sampler(0)
     assert labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert np.sqrt(np.mean(audio.astype(np.float64) ** 2, axis=1)) == pytest.approx(0.07, rel=1e-3)
     run = Trainer(recorded, dataset, "cpu")
@@ -140,8 +140,10 @@ def test_recordings_are_one_voice_an_instrument_whatever_the_soundfonts(recorded
 def test_what_recordings_cannot_do_is_said(recorded, tmp_path):
     with pytest.raises(AstError, match="training.domain_randomisation: found True, accepted is false with a data.mani"):
         override(recorded, "training.domain_randomisation=true")
+    with pytest.raises(AstError, match="training.third_instruments: found 0.5, accepted is 0 with a data.manifest"):
+        override(recorded, "training.third_instruments=0.5")
     with pytest.raises(
-        AstError, match="data.manifest: found .*clips.jsonl', accepted for test clips on all instruments is ''"
+        AstError, match="data.manifest: found .*clips.jsonl', accepted for development clips on all instruments is ''"
     ):
         build_dataset(recorded, "").held_out("development")
     with pytest.raises(AstError, match="instrument cello: found no clip in the split 'train'"):

@@ -1,7 +1,6 @@
-"""Batches: balanced, repeatable and equally loud, rendered from scores and cut from recordings."""
+"""Batches: balanced, repeatable and equally loud, from whatever source, cut from recordings above all."""
 
 import dataclasses
-import zlib
 
 import numpy as np
 import pytest
@@ -9,127 +8,88 @@ import soundfile
 from models import made_dataset, tiny
 
 from ast_lib.audio import SAMPLE_RATE
-from ast_lib.audio.levels import RMS
-from ast_lib.data import samplers, synth
 from ast_lib.data.manifest import Clip
 from ast_lib.data.recordings import load_clip
-from ast_lib.data.samplers import BatchSampler, RecordingSampler
-from ast_lib.data.scores import Notes, Piece
+from ast_lib.data.samplers import Cut, Recordings, Sampler
 from ast_lib.errors import AstError
+from ast_lib.processes import Part
 from ast_lib.training import Trainer
-
-
-def piece(name, kind="fiddle", low=60, length=64):
-    """A made-up piece of quarter notes within two octaves from ``low``; chorales add a fifth."""
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
-    rows = [(i, 1, low + int(p)) for i, p in enumerate(rng.integers(0, 24, length))]
-    if kind == "chorale":
-        rows = sorted(rows + [(onset, 1, pitch - 7) for onset, _, pitch in rows])
-    onset, duration, pitch = np.array(rows, dtype=float).T
-    return Piece(f"{kind}/{name}", kind, Notes(onset, duration, pitch.astype(int), np.full(len(rows), 80)))
 
 
 def rms(signal):
     return np.sqrt(np.mean(np.square(signal, dtype=np.float64), axis=-1))
 
 
-@pytest.fixture(scope="module")
-def player():
-    return synth.shared_synth()
+# --- Any source
 
 
-# --- rendered
+class Numbers:
+    """A source whose items are numbers: a clip is its item, its position in thousandths and its voice, each a row."""
+
+    items = ([0, 1, 2], [10, 11], [20])
+
+    def cut(self, item, position, samples):
+        assert 0 <= position < 1
+        return Cut(np.full(samples, item, np.float32), item // 10, np.full(samples, position, np.float32), -100)
 
 
-def rendered(player, seed=0, batch=4):
-    return BatchSampler({"piano": [piece("a")], "violin": [piece("b", "chorale")]}, 0.5, batch, seed, [player])
+def test_a_clip_is_of_the_voice_of_its_group():
+    sampler = Sampler(Numbers(), (0, 1, 0, 2), 0.01, 8, seed=0)
+    batch = sampler(0)
+    assert batch.label.tolist() == [0, 1, 0, 2] * 2 and sampler.groups.tolist() == [0, 1, 0, 2]
+    assert (batch.clip[:, 0] // 10).tolist() == batch.label.tolist() and batch.label.dtype == np.int64
+    assert batch.clip.shape == batch.heard.shape == (8, round(0.01 * SAMPLE_RATE)) and batch.clip.dtype == np.float32
+    assert batch.heard_label.tolist() == [-100] * 8
 
 
-def test_rendered_batches_are_balanced_and_equally_loud(player):
-    audio, classes = rendered(player, batch=6)(0)
-    assert audio.shape == (6, SAMPLE_RATE // 2) and audio.dtype == np.float32
-    assert classes.tolist() == [0, 1, 0, 1, 0, 1] and classes.dtype == np.int64
-    assert rms(audio) == pytest.approx(np.full(6, RMS), rel=1e-4)
+def test_items_and_positions_are_chosen_evenly():
+    sampler = Sampler(Numbers(), (0, 1), 0.001, 2, seed=0)
+    batches = [sampler(step) for step in range(600)]
+    chosen = np.array([batch.clip[:, 0] for batch in batches])
+    for group, items in ((0, [0, 1, 2]), (1, [10, 11])):
+        found, counts = np.unique(chosen[:, group], return_counts=True)
+        assert found.tolist() == items and counts / 600 == pytest.approx(1 / len(items), abs=0.06)
+    positions = np.sort(np.concatenate([batch.heard[:, 0] for batch in batches]))
+    assert positions == pytest.approx(np.arange(1200) / 1200, abs=0.04)
 
 
-def test_a_rendered_batch_depends_on_seed_and_step_alone(player):
-    first = rendered(player)
-    first(0)
-    third = first(3)[0]
-    assert np.array_equal(rendered(player)(3)[0], third)
-    assert not np.array_equal(first(4)[0], third)
-    assert not np.array_equal(rendered(player, seed=1)(3)[0], third)
+def test_a_batch_depends_on_seed_and_step_alone_whatever_the_source():
+    one, two = (Sampler(Numbers(), (0, 1), 0.01, 8, seed=3) for _ in range(2))
+    one(0), one(1)
+    for found, expected in zip(one(5), two(5), strict=True):
+        assert np.array_equal(found, expected)
+    assert not np.array_equal(one(5).heard, one(6).heard)
+    assert not np.array_equal(one(5).heard, Sampler(Numbers(), (0, 1), 0.01, 8, seed=4)(5).heard)
 
 
-def test_each_class_plays_its_own_pieces_on_its_own_instrument(player, monkeypatch):
-    seen = set()
+def test_a_part_cuts_its_own_clips_alone():
+    asked = []
 
-    def spy(source, seconds, rng, slow):
-        seen.add(source.name)
-        return source.notes
+    class Watched(Numbers):
+        def cut(self, item, position, samples):
+            asked.append(item)
+            return super().cut(item, position, samples)
 
-    used = []
-
-    def silent(synth, played, instrument, seconds, tuning):
-        used.append((len(played), instrument))
-        return np.zeros(1, dtype=np.float32)
-
-    monkeypatch.setattr(samplers, "excerpt", spy)
-    monkeypatch.setattr(samplers, "render_clip", silent)
-    rendered(player)(0)
-    assert seen == {"fiddle/a", "chorale/b"}
-    assert set(used) == {(64, "piano"), (128, "violin")}
+    sampler = Sampler(Watched(), (0, 1), 0.01, 8, seed=0)
+    whole, asked[:] = sampler(2), []
+    parts = [sampler(2, Part(rank, 4)) for rank in range(4)]
+    assert len(asked) == 8
+    for name, values in whole._asdict().items():
+        assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), values)
 
 
-def test_a_batch_that_cannot_be_shared_equally_is_refused(player):
-    with pytest.raises(AstError, match="batch: found 5, accepted are multiples of 2"):
-        rendered(player, batch=5)
+@pytest.mark.parametrize("batch", [5, 0, -2])
+def test_a_batch_that_cannot_be_shared_equally_is_refused(batch):
+    with pytest.raises(AstError, match=f"batch: found {batch}, accepted are multiples of 2, the number of groups"):
+        Sampler(Numbers(), (0, 1), 0.01, batch, seed=0)
 
 
-def test_voices_are_numbered_soundfont_by_soundfont(monkeypatch):
-    """Two soundfonts make four classes; the first two are the instruments on the first soundfont."""
-    heard = []
-
-    def note_down(synth, notes, instrument, seconds, tuning):
-        heard.append((synth, instrument, tuning, len(notes)))
-        return np.zeros(1, dtype=np.float32)
-
-    monkeypatch.setattr(samplers, "render_clip", note_down)
-    train = {"piano": [piece("a")], "violin": [piece("b")]}
-    _, voices = BatchSampler(train, 1.0, 8, 0, ["first", "second"])(0)
-    assert voices.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
-    order = [(synth, instrument) for synth in ("first", "second") for instrument in ("piano", "violin")]
-    assert [h[:2] for h in heard[:4]] == order
-    assert {h[2] for h in heard} == {0}  # in tune
+# --- Recordings
 
 
-def test_shares_give_a_soundfont_more_groups(monkeypatch):
-    monkeypatch.setattr(samplers, "render_clip", lambda *_: np.zeros(1, dtype=np.float32))
-    sampler = BatchSampler({"piano": [piece("a")], "violin": [piece("b")]}, 1.0, 16, 0, ["x", "y", "z"], (2, 1, 1))
-    assert sampler.groups.tolist() == [0, 1, 0, 1, 2, 3, 4, 5]
-    assert sampler(0)[1].tolist() == [0, 1, 0, 1, 2, 3, 4, 5] * 2
-
-
-def test_another_voice_plays_the_same_notes_on_the_same_instrument(monkeypatch):
-    played = []
-
-    def note_down(synth, notes, instrument, seconds, tuning):
-        played.append((synth, instrument, tuning, tuple(notes.onset), tuple(notes.pitch)))
-        return np.zeros(1, dtype=np.float32)
-
-    monkeypatch.setattr(samplers, "render_clip", note_down)
-    sampler = BatchSampler({"piano": [piece("a")], "violin": [piece("b")]}, 1.0, 60, 0, ["x", "y", "z"])
-    _, voices = sampler(4)
-    own, played[:] = played[:], []
-    _, others = sampler.another_voice(4, 1.0, 0.3)
-    assert [p[1:2] + p[3:] for p in played] == [p[1:2] + p[3:] for p in own]  # instruments and notes
-    assert (others % 2 == voices % 2).all() and [p[0] for p in played] == ["xyz"[v // 2] for v in others]
-    assert {p[0] for p in played} == {"x", "y", "z"} and (others != voices).sum() > 20
-    assert 0.2 < max(abs(p[2]) for p in played) <= 0.3 and len({p[2] for p in played}) == 60
-    assert sampler.another_voice(4, 0.0, 0.0)[1].tolist() == voices.tolist()
-
-
-# --- recorded
+def recorded(clips, instruments, seconds, batch, seed, split="train"):
+    recordings = Recordings(clips, instruments, seconds, split)
+    return Sampler(recordings, range(len(instruments)), seconds, batch, seed)
 
 
 def clip(name, instrument, path, split="train"):
@@ -160,10 +120,11 @@ def frequencies(batch):
 
 
 def test_batches_are_balanced_equally_loud_and_of_the_split(manifest_clips):
-    sampler = RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 8, seed=0)
+    sampler = recorded(manifest_clips, ("piano", "violin"), 1.0, 8, seed=0)
     heard = set()
     for step in range(20):
-        batch, labels = sampler(step)
+        batch, labels, heard_clips, heard_labels = sampler(step)
+        assert np.array_equal(heard_clips, batch) and np.array_equal(heard_labels, labels)
         assert batch.shape == (8, SAMPLE_RATE) and batch.dtype == np.float32
         assert labels.tolist() == [0, 1] * 4 and labels.dtype == np.int64
         assert rms(batch) == pytest.approx(0.07, rel=1e-4)
@@ -172,40 +133,55 @@ def test_batches_are_balanced_equally_loud_and_of_the_split(manifest_clips):
 
 
 def test_the_order_of_instruments_numbers_the_classes(manifest_clips):
-    batch, labels = RecordingSampler(manifest_clips, ("violin", "piano"), 1.0, 4, seed=0, split="test")(0)
+    batch, labels, *_ = recorded(manifest_clips, ("violin", "piano"), 1.0, 4, seed=0, split="test")(0)
     assert frequencies(batch) == pytest.approx([2800, 700, 2800, 700], abs=2) and labels.tolist() == [0, 1, 0, 1]
 
 
 def test_a_batch_depends_on_seed_and_step_alone(manifest_clips):
-    one, two = (RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, seed=7) for _ in range(2))
+    one, two = (recorded(manifest_clips, ("piano", "violin"), 1.0, 4, seed=7) for _ in range(2))
     one(0), one(1)
     np.testing.assert_array_equal(one(5)[0], two(5)[0])
     assert not np.array_equal(one(5)[0], one(6)[0])
-    other = RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, seed=8)
+    other = recorded(manifest_clips, ("piano", "violin"), 1.0, 4, seed=8)
     assert not np.array_equal(one(5)[0], other(5)[0])
 
 
 def test_a_clip_of_exactly_the_length_is_taken_whole(manifest_clips):
-    batch, _ = RecordingSampler(manifest_clips, ("piano",), 3.0, 1, seed=0, split="test")(0)
+    batch, *_ = recorded(manifest_clips, ("piano",), 3.0, 1, seed=0, split="test")(0)
     assert batch[0] == pytest.approx(load_clip(manifest_clips[5]), abs=1e-6)
 
 
 def test_what_cannot_be_sampled_is_refused(manifest_clips):
-    with pytest.raises(AstError, match="batch: found 3, accepted are multiples of 2"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 3, 0)
-    with pytest.raises(AstError, match="batch: found 0"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 0, 0)
     with pytest.raises(AstError, match="instrument cello: found no clip in the split 'train'"):
-        RecordingSampler(manifest_clips, ("piano", "cello"), 1.0, 4, 0)
+        recorded(manifest_clips, ("piano", "cello"), 1.0, 4, 0)
     with pytest.raises(AstError, match="instrument piano: found no clip in the split 'validation'"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 1.0, 4, 0, split="validation")
+        recorded(manifest_clips, ("piano", "violin"), 1.0, 4, 0, split="validation")
     with pytest.raises(AstError, match="clip piano0: found 3 s, accepted is 3.5 s or more"):
-        RecordingSampler(manifest_clips, ("piano", "violin"), 3.5, 4, 0)
+        recorded(manifest_clips, ("piano", "violin"), 3.5, 4, 0)
+
+
+@pytest.mark.parametrize("samples", [1, SAMPLE_RATE, 3 * SAMPLE_RATE])
+def test_cuts_from_the_first_and_the_last_possible_start_are_inside(manifest_clips, samples):
+    recordings, whole = Recordings(manifest_clips, ("piano", "violin"), 1.0), load_clip(manifest_clips[0])
+    for position, start in ((0.0, 0), (np.nextafter(1, 0), len(whole) - samples)):
+        cut, expected = recordings.cut(manifest_clips[0], position, samples), whole[start : start + samples]
+        assert cut.clip.shape == (samples,) and cut.heard is cut.clip
+        if samples > 1:
+            assert cut.clip == pytest.approx(expected * (0.07 / rms(expected)), rel=1e-4, abs=1e-6)
+
+
+def test_a_recording_is_decoded_once(manifest_clips, monkeypatch):
+    decoded = []
+    monkeypatch.setattr("ast_lib.data.samplers.load_clip", lambda clip: decoded.append(clip.id) or load_clip(clip))
+    sampler = recorded(manifest_clips, ("piano", "violin"), 1.0, 8, seed=0)
+    for step in range(10):
+        sampler(step)
+    assert sorted(decoded) == sorted(clip.id for clip in manifest_clips if clip.split == "train")
 
 
 def test_a_file_that_vanished_is_named(tmp_path):
     path = write(tmp_path / "a.wav", 440, 0.1)
-    sampler = RecordingSampler([clip("a", "piano", path)], ("piano",), 1.0, 1, 0)
+    sampler = recorded([clip("a", "piano", path)], ("piano",), 1.0, 1, 0)
     path.unlink()
     with pytest.raises(AstError, match="a.wav: no such file"):
         sampler(0)
@@ -215,7 +191,7 @@ def test_the_trainer_learns_from_recordings(manifest_clips):
     """In the place of the rendered batches, nothing else changed."""
     config = tiny()
     dataset, training = made_dataset(config), config.training
-    sampler = RecordingSampler(manifest_clips, config.instruments, training.seconds, training.batch, training.seed)
+    sampler = recorded(manifest_clips, config.instruments, training.seconds, training.batch, training.seed)
     run = Trainer(config, dataclasses.replace(dataset, sampler=sampler), "cpu")
     logged = run.train_step(run.batch(0))
     assert sampler.groups.tolist() == dataset.sampler.groups.tolist() == [0, 1]

@@ -66,6 +66,50 @@ def test_a_window_has_what_sounds_in_it_from_its_start_on():
     assert len(notes((0, 1, 60)).window(0.96, 1)) == 0  # of which too little is left
 
 
+# --- Upper voices
+
+
+def test_the_upper_voices_are_those_with_few_notes_above_them():
+    chord = notes((0, 1, 48), (0, 1, 55), (0, 1, 64), (0, 1, 72))
+    for count in range(5):
+        assert scores.upper_voices(chord, count).pitch.tolist() == [48, 55, 64, 72][4 - count :]
+
+
+def test_a_held_note_stays_above_what_begins_under_it():
+    """While C5 and E4 are held, the moving bass and what doubles it are below a duet; after them they are in it."""
+    held = notes((0, 3, 64), (0, 4, 72), (1, 1, 50), (1.5, 0.5, 52), (2.5, 0.5, 53), (3, 1, 55), (4, 1, 48))
+    assert rows(scores.upper_voices(held, 2)) == [(0, 3, 64), (0, 4, 72), (3, 1, 55), (4, 1, 48)]
+    assert rows(scores.upper_voices(held, 1)) == [(0, 4, 72), (4, 1, 48)]
+
+
+def test_off_beat_notes_of_a_bass_are_no_tune():
+    melody = [(float(i), 1.0, 70 + i) for i in range(4)]
+    bass = [(i + 0.5, 0.5, 45) for i in range(4)]
+    assert rows(scores.upper_voices(notes(*sorted(melody + bass)), 1)) == melody
+    # Where the tune rests, what sounds is the highest.
+    assert len(scores.upper_voices(notes(*sorted(melody[:2] + melody[3:] + bass)), 1)) == 4
+
+
+def test_voices_that_cross_are_told_by_pitch():
+    """The first voice falls from 72 to 60, the second rises from 60 to 72: the top is 72, 68, 68, 72."""
+    falling, rising = (72, 68, 64, 60), (60, 64, 68, 72)
+    both = notes(*((i, 1, pitch) for i in range(4) for pitch in sorted((falling[i], rising[i]))))
+    assert scores.upper_voices(both, 1).pitch.tolist() == [72, 68, 68, 72]
+    assert rows(scores.upper_voices(both, 2)) == rows(both)
+
+
+def test_of_a_unison_neither_is_above_the_other():
+    unison = notes((0, 1, 50), (0, 2, 60), (0, 1, 60))
+    assert scores.upper_voices(unison, 1).pitch.tolist() == [60, 60]
+    assert scores.upper_voices(unison, 2).pitch.tolist() == [60, 60]
+    assert len(scores.upper_voices(notes(), 2)) == 0
+
+
+def test_a_tune_is_its_own_upper_voice():
+    tune = notes(*((i / 3, 1 / 3, 60 + (i * 7) % 12) for i in range(60)))
+    assert rows(scores.upper_voices(tune, 1)) == rows(tune)
+
+
 # --- music21 to notes
 
 

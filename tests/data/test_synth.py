@@ -13,7 +13,7 @@ import pytest
 from ast_lib.audio import SAMPLE_RATE
 from ast_lib.data import synth
 from ast_lib.data.scores import Notes
-from ast_lib.data.synth import Synth
+from ast_lib.data.synth import CONTROL, Synth
 from ast_lib.errors import AstError
 
 # Every fourth key, and both ends, of the piano's 88 and of a violin up to G7.
@@ -80,6 +80,32 @@ def test_tuning_of_one_rendering_does_not_stay_for_the_next(player):
     before = player.render(played, "violin", 0.4)
     player.render(played, "violin", 0.4, tuning=1)
     assert np.array_equal(player.render(played, "violin", 0.4), before)
+
+
+def test_a_curve_bends_as_told(player):
+    """A note that is 30 cents flat for a second and 60 cents sharp after it; what a curve ends with stays."""
+    curve = np.where(np.arange(int(1.5 * SAMPLE_RATE / CONTROL)) * CONTROL < SAMPLE_RATE, -0.3, 0.6)
+    audio = player.render(notes((0.0, 2.0, 69)), "violin", 2.0, curve)
+    for (start, stop), deviation in {(0.2, 0.95): -0.3, (1.05, 1.5): 0.6, (1.5, 2.0): 0.6}.items():
+        heard = audio[round(start * SAMPLE_RATE) : round(stop * SAMPLE_RATE)]
+        assert tracked_pitch(heard, SAMPLE_RATE, 69) == pytest.approx(69 + deviation, abs=0.1)
+
+
+@pytest.mark.parametrize("tuning", [0.0, 0.3, -2.0, 5.0])
+def test_a_constant_curve_is_the_number(player, tuning):
+    played = notes((0, 0.3, 60), (0.3, 0.3, 64), (0.45, 0.5, 67))
+    for instrument in ("piano", "violin"):
+        found = player.render(played, instrument, 1.0, np.full(SAMPLE_RATE // CONTROL + 1, tuning))
+        assert np.array_equal(found, player.render(played, instrument, 1.0, tuning))
+
+
+def test_a_curve_is_followed_from_step_to_step(player):
+    """A glide of a semitone in a second: at each moment the pitch is the curve's there."""
+    curve = np.linspace(0, 1, SAMPLE_RATE // CONTROL)
+    audio = player.render(notes((0.0, 1.5, 69)), "violin", 1.2, curve)
+    for time in (0.3, 0.5, 0.7, 0.9):
+        heard = audio[round((time - 0.1) * SAMPLE_RATE) : round((time + 0.1) * SAMPLE_RATE)]
+        assert tracked_pitch(heard, SAMPLE_RATE, 69) == pytest.approx(69 + time, abs=0.12)
 
 
 def test_a_chord_has_all_its_notes(player):
