@@ -91,6 +91,7 @@ def test_presets_differ_where_they_say_so():
     assert changes(preset("smoke")) == {
         "name": "smoke",
         "data.pieces_per_kind": 8,
+        "data.performances": 4,
         "data.development_pieces": 2,
         "data.validation_pieces": 2,
         "data.development_seconds": 2.0,
@@ -299,6 +300,7 @@ OUTSIDE = {
 }
 RANGES = {
     "data.pieces_per_kind": COUNT,
+    "data.performances": COUNT,
     "data.development_pieces": TWO,
     "data.validation_pieces": TWO,
     "data.development_seconds": POSITIVE,
@@ -328,12 +330,14 @@ RANGES = {
     "training.batch": COUNT,
     "training.seconds": POSITIVE,
     "training.learning_rate": POSITIVE,
+    "training.matrix_rate": NOT_NEGATIVE,
     "training.discriminator_rate": POSITIVE,
     "training.average": BELOW_ONE,
     "training.equalisation": NOT_NEGATIVE,
     "training.gain": NOT_NEGATIVE,
     "training.decay": NOT_NEGATIVE,
     "training.domain_randomisation": BOOLEAN,
+    "training.third_instruments": SHARE,
     "training.own_style": BOOLEAN,
     "training.teacher_forcing": BOOLEAN,
     "training.validate_every": COUNT,
@@ -428,6 +432,18 @@ def test_a_value_that_is_none_of_those_known_is_refused(assignment, accepted):
         (
             ["training.domain_randomisation=true", "data.manifest=x.csv"],
             "training.domain_randomisation: found True, accepted is false with a data.manifest",
+        ),
+        (
+            ["training.third_instruments=0.1", "data.manifest=x.csv"],
+            "training.third_instruments: found 0.1, accepted is 0 with a data.manifest",
+        ),
+        (
+            ["training.seconds=10.1"],
+            "training.seconds: found 10.1, accepted is 10 or less, the length of a performance",
+        ),
+        (
+            ["data.performances=3", 'soundfonts=["a", "b", "c"]'],
+            "data.performances: found 3, accepted is 4 or more, one for each group",
         ),
     ],
 )

@@ -52,6 +52,28 @@ def test_positions_share_the_label_of_their_clip():
     assert negative_entropy(deeper).item() == pytest.approx(negative_entropy(logits).item())
 
 
+def test_a_clip_of_no_class_does_not_count():
+    """The mean over the others, as if it were not there: no value, and no gradient on its logits."""
+    logits, labels = random_logits(4, 3, 2).requires_grad_(), torch.tensor([0, -100, 1, -100])
+    kept = torch.tensor([0, 2])
+    loss, expected = (
+        discriminator_cross_entropy(logits, labels),
+        discriminator_cross_entropy(logits[kept], labels[kept]),
+    )
+    assert loss.item() == pytest.approx(expected.item())
+    assert negative_cross_entropy(logits, labels).item() == pytest.approx(-expected.item())
+    (found,), (wanted,) = torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits)
+    torch.testing.assert_close(found, wanted)
+    assert not found[[1, 3]].any() and found[[0, 2]].all()
+
+
+def test_where_no_clip_is_of_a_class_the_loss_is_0():
+    logits = random_logits(3, 4, 2).requires_grad_()
+    loss = discriminator_cross_entropy(logits, torch.full((3,), -100))
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()
+
+
 def test_sure_discriminator():
     # 1e4 nats apart: no overflow, and the entropy of certainty is 0, not 0 · log 0 = NaN.
     logits = torch.tensor([[1e4, -1e4]])

@@ -54,6 +54,25 @@ def test_back_translation_changes_what_is_heard_and_nothing_else(run):
         assert getattr(changed, name) is getattr(batch, name)
 
 
+def test_a_clip_that_is_heard_on_a_third_instrument_is_played_on_any_that_is_known(run):
+    """Clips that are heard on an instrument change it; of no voice, they get one of the batch, both in the long run."""
+    heard = torch.tensor([0, 1, 0, 1, -100, -100, -100, -100])
+    batch = dataclasses.replace(run.batch(0), heard_labels=heard)
+    played = []
+    for seed in range(6):
+        changed = back_translate(run.objective, batch, 1.0, random(seed))
+        translation = changed.translation
+        assert translation.chosen.tolist() == list(range(8)) and torch.equal(changed.heard_labels, translation.voices)
+        assert changed.heard_labels[:4].tolist() == [1, 0, 1, 0]
+        played += changed.heard_labels[4:].tolist()
+        assert torch.isfinite(changed.heard.stft_magnitude).all() and torch.equal(changed.labels, batch.labels)
+    assert set(played) == {0, 1}
+    share = back_translate(run.objective, batch, 0.25, random())
+    assert len(share.translation.chosen) == 2
+    rest = torch.ones(8, dtype=torch.bool).index_fill(0, share.translation.chosen, False)
+    assert torch.equal(share.heard_labels[rest], heard[rest])
+
+
 def test_what_is_heard_is_the_models_own_transfer(run):
     batch = run.batch(0)
     changed = back_translate(run.objective, batch, 1.0, random())
@@ -202,6 +221,23 @@ def test_the_discriminator_learns_the_voice_that_is_heard(run, monkeypatch):
     monkeypatch.setattr(objective, "discriminator_cross_entropy", note)
     run.objective.discriminate(batch, content)
     assert asked == [[1] * 8, [0, 1] * 4 + [0, 1]]
+
+
+def test_the_discriminator_learns_nothing_from_a_clip_of_no_voice(run):
+    batch = run.batch(0)
+    content = run.model.content_encoder(run.model.encoder_input(batch.heard)).detach().requires_grad_()
+    known = torch.tensor([0, 1, 2, 5])
+    labels = torch.full((8,), -100).index_put((known,), batch.labels[known])
+    on_content, *_ = run.objective.discriminate(dataclasses.replace(batch, heard_labels=labels), content)
+    logits = run.discriminator.content_logits(content[known])
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), batch.labels[known].repeat_interleave(logits.shape[1])
+    )
+    assert on_content.item() == pytest.approx(expected.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(on_content, content)
+    assert gradient.flatten(1).any(dim=1).nonzero()[:, 0].tolist() == known.tolist()
+    nobody = dataclasses.replace(batch, heard_labels=torch.full((8,), -100))
+    assert run.objective.discriminate(nobody, content)[0].item() == 0
 
 
 def test_spectral_distance_is_the_metric_on_every_fourth_section(run):

@@ -11,7 +11,7 @@ from ast_lib.data.onsets import onset_delay, voice_latency
 from ast_lib.data.synth import SAMPLE_RATE, shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation.systems import teacher_forced_batch
-from ast_lib.training import Trainer, batches
+from ast_lib.training import Trainer
 from ast_lib.transfer import transfer, transfer_batch
 from ast_lib.transfer.latency import delay, in_time, known_latency, shift, shift_stream
 
@@ -136,26 +136,6 @@ def test_a_run_stores_the_latencies_of_its_voices_and_validates_with_them():
     trainer.update_prototypes()
     assert trainer.average.latency.tolist() == pytest.approx(expected)
     assert not Trainer(tiny(), made_dataset(tiny()), "cpu").model.latency.any()
-
-
-def test_another_voice_is_heard_at_the_latency_of_the_clip_to_be_predicted(monkeypatch):
-    """Without the move the same batch is heard as it was played; the clips to be predicted stay where they are."""
-    for name, value in (("ANOTHER_VOICE", 1.0), ("TUNING", 0.0), ("ROOM", 0.0), ("TIMBRE", 0.0)):
-        monkeypatch.setattr(batches, name, value)
-    fonts = ['soundfonts=["TimGM6mb", "FluidR3_GM"]', "training.domain_randomisation=true", "training.batch=12"]
-    left, moved = (
-        Trainer(config, made_dataset(config), "cpu")
-        for config in (tiny(*fonts), tiny(*fonts, "model.align_onsets=true"))
-    )
-    late = torch.tensor([0.0, 0.018, 0.001, 0.056])  # piano and violin of each soundfont
-    moved.model.latency.copy_(late)
-    audio, voices = (torch.from_numpy(x) for x in left.batches.sampler.another_voice(0, 1.0, 0.0))
-    found, heard = moved.batch(0), left.batch(0)
-    assert torch.equal(found.heard_labels, voices) and (found.labels != voices).any()
-    expected = shift(audio, delay(late[voices], late[found.labels], SAMPLE_RATE))
-    torch.testing.assert_close(found.heard.stft_magnitude, moved.model.representation(expected).stft_magnitude)
-    torch.testing.assert_close(heard.heard.stft_magnitude, left.model.representation(audio).stft_magnitude)
-    assert torch.equal(found.features.stft_magnitude, heard.features.stft_magnitude)
 
 
 def test_latencies_need_a_score():
