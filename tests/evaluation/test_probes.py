@@ -84,7 +84,7 @@ def test_codes_are_those_of_the_model_in_the_order_of_the_instruments(model):
     np.testing.assert_allclose(codes["style_fitted"][5], fitted, rtol=1e-3, atol=2e-3)
     assert np.abs(codes["style_fitted"] - codes["style"]).max(axis=1).min() > 0.1
     assert (codes["pitch"][[0, 1, 4, 5]] >= 0).any(axis=1).all()
-    assert (codes["pitch"][[2, 3, 6, 7]] == -1).all()  # chorales have no single pitch
+    assert (codes["pitch"][[2, 3, 6, 7]] == -1).all()  # duets have no single pitch
 
 
 def test_a_probe_cannot_learn_the_noise_of_a_channel_by_heart():

@@ -73,12 +73,12 @@ def test_every_soundfont_plays_the_same_notes_and_the_last_is_the_one_left_out(g
 
 def test_no_piece_teaches_what_it_is_tested_on(given):
     splits = made_dataset(CONFIG).splits
-    test = {piece.name for piece in splits.development}
+    development = {piece.name for piece in splits.development}
     assert {clip.piece for clip in given.styles} == {piece.name for piece in splits.validation}
     assert "TimGM6mb" not in given.lessons and UNSEEN in given.lessons
     for clips in given.lessons.values():
-        assert not test & {clip.piece for clip in clips}
-    assert {clip.piece for clip in given.probes} == test | {piece.name for piece in splits.validation}
+        assert not development & {clip.piece for clip in clips}
+    assert {clip.piece for clip in given.probes} == development | {piece.name for piece in splits.validation}
     assert len(given.probes) == 2 * 6
 
 

@@ -230,10 +230,10 @@ def test_a_style_clip_of_the_source_s_own_piece_is_refused(model, clips):
 
 
 def test_a_metric_without_meaning_has_no_value_and_an_unknown_one_is_refused(clips):
-    chorale = next(clip for clip in clips if clip.kind == "duet")
-    sound = chorale.audio["piano"]
-    assert measure("raw_pitch_accuracy", sound, sound, chorale.notes) == []
+    duet = next(clip for clip in clips if clip.kind == "duet")
+    sound = duet.audio["piano"]
+    assert measure("raw_pitch_accuracy", sound, sound, duet.notes) == []
     long = Notes(*(np.array([v]) for v in (0.1, 1.2, 60, 80)))
     assert measure("envelope_correlation", sound, sound, long) == pytest.approx([1.0])
     with pytest.raises(AstError, match="metric: found 'loudness'"):
-        measure("loudness", sound, sound, chorale.notes)
+        measure("loudness", sound, sound, duet.notes)

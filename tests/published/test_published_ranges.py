@@ -86,6 +86,13 @@ def test_a_phase_weighs_the_reconstruction_with_0_or_more():
             ["model.style_noise=0.1", "model.style_encoder=class_vectors"],
             "model.style_noise: found 0.1, accepted is 0 with model.style_encoder=class_vectors",
         ),
+        *(
+            (
+                ["training.third_instruments=0.5", voiced],
+                "training.third_instruments: found 0.5, accepted is 0 with representation.statistics=per_class, or",
+            )
+            for voiced in ("representation.statistics=per_class", "model.style_encoder=class_vectors")
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_and_each_alone_is_not(assignments, message):

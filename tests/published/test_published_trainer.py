@@ -10,7 +10,7 @@ from models import differs, made_dataset, tiny, weights
 from ast_lib.config import override
 from ast_lib.errors import AstError
 from ast_lib.published import trainer as training
-from ast_lib.published.config import extend
+from ast_lib.published.config import extend, preset
 from ast_lib.published.trainer import PublishedTrainer, shared_batch_norm
 from ast_lib.training import Trainer, saving
 from ast_lib.training.curriculum import learning_rate_factor
@@ -104,6 +104,12 @@ def test_a_state_of_another_configuration_is_refused(dataset, tmp_path, change):
     saving.save(trainer(dataset), tmp_path)
     with pytest.raises(AstError, match=r"state.pt belongs to another configuration"):
         trainer(dataset, change).fit(tmp_path, progress=False)
+
+
+def test_the_paper_trains_with_adam_alone(dataset):
+    assert preset("paper").training.matrix_rate == 0
+    run = trainer(dataset, "training.matrix_rate=0")
+    assert [type(each.optimizer) for each in run.generator_optimizers] == [torch.optim.AdamW]
 
 
 def test_batch_norm_is_shared_on_gpus_and_refused_elsewhere():
