@@ -33,7 +33,8 @@ LESSONS = 24  # training pieces that the listener and the baseline learn from
 class Material:
     """What the evaluation listens to.
 
-    ``voices``: the development excerpts on every soundfont that plays, the default first, :data:`UNSEEN` last.
+    ``voices``: the development excerpts, tunes and duets, on every soundfont that plays, the default first,
+    :data:`UNSEEN` last. ``extension``: the chorales among them, whole, on the default.
     ``power``: average spectra by instrument of training pieces, which the instruments do not share.
     ``styles``: clips of the validation pieces on :data:`UNSEEN`. ``lessons``: training pieces on every soundfont but
     the default, to train the listener. ``probes``: transposed excerpts of validation and development pieces on the
@@ -41,6 +42,7 @@ class Material:
     """
 
     voices: dict[str, list[PairedClip]]
+    extension: list[PairedClip]
     power: dict[str, Tensor]
     styles: list[PairedClip]
     lessons: dict[str, list[PairedClip]]
@@ -64,7 +66,8 @@ def material(
     """Render what the evaluation of weights with this configuration needs.
 
     Args:
-        clips: development clips of each direction, evenly spread over both kinds of piece; None takes all.
+        clips: development clips of each direction, evenly spread over both kinds of piece, and whole chorales at most;
+            None takes all.
         excerpts: of each piece for the probes.
         cache: folder for parsed scores.
         soundfonts: that play beside the default and :data:`UNSEEN`, names of :data:`ast_lib.data.synth.SOUNDFONTS`.
@@ -79,8 +82,8 @@ def material(
     synths = {font: shared_synth(font) for font in (default, *soundfonts, UNSEEN)}
     splits = build_splits(config, cache)
 
-    def play(pieces, font, seconds=data.development_seconds, seed=data.seed, transpose=False):
-        return paired_clips(pieces, instruments, seconds, seed, synths[font], transpose)
+    def play(pieces, font, seconds=data.development_seconds, seed=data.seed, **how):
+        return paired_clips(pieces, instruments, seconds, seed, synths[font], **how)
 
     lessons = {instrument: spread(pieces, LESSONS // len(instruments)) for instrument, pieces in splits.train.items()}
     spectrogram = Spectrogram(config.representation.n_fft, config.representation.hop)
@@ -88,10 +91,15 @@ def material(
     return Material(
         # The number of a piece decides its excerpt: render all, then choose.
         voices={font: spread(play(splits.development, font), clips) for font in synths},
+        extension=spread(play(splits.development, default, extension=True), clips),
         power={i: average_power(spectrogram, stack_audio(play(lessons[i], default), i)) for i in instruments},
         styles=play(splits.validation, UNSEEN),
         lessons={font: play(sum(lessons.values(), []), font) for font in synths if font != default},
-        probes=[clip for i in range(excerpts) for clip in play(held_out, default, seconds, data.seed + 1 + i, True)],
+        probes=[
+            clip
+            for i in range(excerpts)
+            for clip in play(held_out, default, seconds, data.seed + 1 + i, transpose=True)
+        ],
     )
 
 
@@ -101,8 +109,8 @@ def experiments(
     """Everything that is measured on rendered pieces.
 
     Returns:
-        tables by experiment (``default``, ``unseen_source``, ``one_shot``, ``listener``; columns as in
-        :mod:`ast_lib.evaluation.systems`), the table of probes, and the audio of ``default`` by task and system.
+        tables by experiment (``default``, ``extension``, ``unseen_source``, ``one_shot``, ``listener``; columns as
+        in :mod:`ast_lib.evaluation.systems`), the table of probes, and the audio of ``default`` by task and system.
     """
     trained = dict(given.voices)
     unseen = trained.pop(UNSEEN)
@@ -118,6 +126,7 @@ def experiments(
             heard.append(pieces.assign(task=task, system=system, metric="called_target", value=value))
     tables = {
         "default": table,
+        "extension": systems.extension(model, name, given.extension),
         "unseen_source": systems.unseen_source(model, name, default, unseen),
         "one_shot": systems.one_shot(model, name, trained, unseen, given.styles, prototype),
         "listener": pd.concat(heard, ignore_index=True),

@@ -206,6 +206,23 @@ def one_by_one(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.D
     return score_tasks(audio, clips, ("lsd", "chroma_cosine"))
 
 
+def extension(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
+    """Whole chorales, which one violin cannot play: arguments as for :func:`outputs`.
+
+    Returns:
+        LSD, chroma cosine and onset F1 of ``source_copy``, ``ceiling`` and ``name``.
+    """
+    audio = {}
+    for source, target, task in directions(model.config):
+        heard = stack_audio(clips, source)
+        audio[task] = {
+            "source_copy": heard,
+            "ceiling": ceiling(model, stack_audio(clips, target)),
+            name: transferred(model, heard, class_style(model, target, len(heard))),
+        }
+    return score_tasks(audio, clips, ("lsd", "chroma_cosine", "onset_f1"))
+
+
 def one_shot(
     model: TransferModel,
     name: str,
