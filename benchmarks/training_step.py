@@ -1,5 +1,5 @@
-"""Training steps: of the published system against ours a second of audio, full against half precision, rendering and
-attention kernels against a step.
+"""Training steps: of the published system against ours a second of audio, full against half precision, making a
+batch of performances that are rendered already, and attention kernels, against a step.
 
 Target: a step of ``quick`` is 15 times as cheap a second of audio as one of ``paper``.
 """
@@ -33,7 +33,7 @@ def measure(repeats: int, profile: str = "quick", other: str = "paper", batch: i
     runs = (half, full, plain, theirs)
     batches = [run.batch(0) for run in runs]
     steps = [lambda run=run, batch=batch: run.train_step(batch) for run, batch in zip(runs, batches, strict=True)]
-    ours, in_full, chosen, published_step, rendering = seconds(repeats, *steps, lambda: half.batch(0))
+    ours, in_full, chosen, published_step, making = seconds(repeats, *steps, lambda: half.batch(0))
 
     def a_second(run: Trainer, took: np.ndarray) -> np.ndarray:
         return took / (run.config.training.batch * run.config.training.seconds)
@@ -48,5 +48,5 @@ def measure(repeats: int, profile: str = "quick", other: str = "paper", batch: i
         ),
         ratio("float32_to_bfloat16", "training_step", in_full, ours, profile),
         ratio("attention_chosen_to_math", "training_step", chosen, ours, profile),
-        ratio("step_to_rendering_its_batch", "training_step", ours, rendering, profile),
+        ratio("step_to_making_its_batch", "training_step", ours, making, profile),
     ]

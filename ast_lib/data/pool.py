@@ -1,9 +1,10 @@
 """Pool: training pieces and synths in; a folder of performances, from which batches are cut, out.
 
-Chapter: ``notebooks/02_dataset.md``. A performance is ten seconds, as a clip of the paper's dataset is. It is rendered
-when first asked for and kept as a FLAC file, ``piano/0012.flac``, that any program plays; what it is depends on the
-seed and its number alone. A second channel, where there is one, is what the content encoder hears: the same performance
-by another player, who may play another soundfont or a third instrument, with vibrato, at its own latency.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/11_training.md`` (what is heard). A performance is ten seconds, as a
+clip of the paper's dataset is. It is rendered when first asked for and kept as a FLAC file, ``piano/0012.flac``, that
+any program plays; what it is depends on the seed and its number alone. A second channel, where there is one, is what
+the content encoder hears: the same performance by another player, who may play another soundfont or a third instrument,
+with vibrato, at its own latency.
 """
 
 import inspect

@@ -9,7 +9,7 @@ from models import made_dataset, tiny, untrained
 
 from ast_lib.data import synth
 from ast_lib.errors import AstError
-from ast_lib.evaluation import report
+from ast_lib.evaluation import report, systems
 from ast_lib.evaluation.report import UNSEEN, experiments, material, measurements, spread
 
 CONFIG = tiny("data.development_pieces=4", "data.validation_pieces=2", "data.development_seconds=1.5")
@@ -171,3 +171,14 @@ def test_known_figures_are_measured():
     assert found["value"].tolist() == pytest.approx(list(values.values()))
     assert found.loc["pitch class read from content", ["low", "high"]].tolist() == [0.88, 0.92]
     assert found.loc["LSD, predicted phase above refined (dB)", ["low", "high"]].tolist() == pytest.approx([0.5, 1.0])
+
+
+def test_whole_chorales_are_an_extension_and_nothing_else_is(given):
+    assert {clip.kind for clip in given.extension} == {"chorale"}
+    assert {clip.kind for clip in given.voices["TimGM6mb"]} == {"fiddle", "duet"}
+    table = systems.extension(untrained(CONFIG), "model", given.extension)
+    assert set(table["kind"]) == {"chorale"}
+    assert set(table["metric"]) == {"lsd", "chroma_cosine", "onset_f1"}
+    assert set(table[table["metric"] == "lsd"]["system"]) == {"source_copy", "ceiling", "model"}
+    lsd = table[table["metric"] == "lsd"].groupby("system")["value"].mean()
+    assert lsd["ceiling"] < lsd["source_copy"]
