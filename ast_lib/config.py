@@ -148,7 +148,7 @@ class TrainingConfig:
     clip: ClassVar[float] = 1.0  # largest norm of the gradient
     final_rate: ClassVar[float] = 0.03  # share of the learning rate left at the end of the cosine
 
-    steps: Count = 600
+    steps: Count = 200
     batch: Count = 16  # clips
     seconds: Positive = 3.0  # of a clip
     learning_rate: Positive = 1e-3  # of encoders and decoder: AdamW
