@@ -62,7 +62,7 @@ weights: packages
 
 sealed: packages
 	@bash tools/system_packages.sh "$(PYTHON)" sealed
-	"$(PYTHON)" -m ast_lib sealed "$(WEIGHTS)"
+	"$(PYTHON)" -m benchmarks.sealed "$(WEIGHTS)"
 
 bench: packages
 	"$(PYTHON)" -m benchmarks $(ARGS)

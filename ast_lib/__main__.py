@@ -1,7 +1,6 @@
 """The command line: ``python -m ast_lib transfer INPUT --to violin -o OUTPUT.wav``.
 
-Chapters: ``notebooks/16_your_own.md`` (transfer), ``notebooks/11_training.md`` (train), ``notebooks/12_evaluation.md``
-(sealed).
+Chapters: ``notebooks/16_your_own.md`` (transfer), ``notebooks/11_training.md`` (train).
 """
 
 import argparse
@@ -36,9 +35,6 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--profile", default="full", help="preset (default: full)")
     train.add_argument("changes", nargs="*", metavar="FIELD=VALUE", help="such as training.seed=1")
     train.set_defaults(run=run_training)
-    sealed = commands.add_parser("sealed", help="measure weights once on the sealed test, into results/sealed.json")
-    sealed.add_argument("weights", metavar="WEIGHTS", help="file of the weights")
-    sealed.set_defaults(run=run_sealed)
     return command
 
 
@@ -59,13 +55,6 @@ def run_training(**options) -> os.PathLike:
     from ast_lib.training.weights import train_weights
 
     return train_weights(**options)
-
-
-def run_sealed(weights: str) -> os.PathLike:
-    from ast_lib.evaluation.sealed import LEDGER, sealed_test
-
-    sealed_test(weights)
-    return LEDGER
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -28,8 +28,8 @@ PREROLL = 1.0  # seconds rendered before a clip and cut off, so that a note may 
 @dataclasses.dataclass(frozen=True)
 class Splits:
     """Pieces by use: ``train[instrument]``; ``validation`` (the curve of a run) and ``development`` (every choice and
-    the book's figures), both rendered on every instrument. What is measured once is another corpus, see
-    :mod:`ast_lib.data.sealed`.
+    the book's figures), both rendered on every instrument. What is measured once is another corpus, the
+    sealed test's.
     """
 
     train: dict[str, list[Piece]]

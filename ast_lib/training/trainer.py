@@ -134,7 +134,7 @@ class Trainer:
         """One generator step, then one discriminator step on the same batch; returns what is logged.
 
         Raises:
-            AstError: when a loss or its gradient is not finite, naming it; the batch is saved first (:meth:`replay`).
+            AstError: when a loss or its gradient is not finite, naming it; the state is saved first (:meth:`replay`).
         """
         training, factor = self.config.training, self._rate_factor()
         for optimizer in (*self.generator_optimizers, *self.discriminator_optimizers):
@@ -190,8 +190,8 @@ class Trainer:
                 what = f"the loss {name}"
                 if name.endswith("gradient_norm"):
                     what = f"the gradient of the loss {self._term_of_bad_gradient(batch, name)}"
-                saved = saving.save_batch(self, batch)
-                raise AstError(f"training: {what} is {value} at step {self.step}" + (f"; see {saved}" if saved else ""))
+                saved = f"; see {saving.write_state(self, self.folder / 'stopped.pt')}" if self.folder else ""
+                raise AstError(f"training: {what} is {value} at step {self.step}{saved}")
         return numbers
 
     def _term_of_bad_gradient(self, batch: Batch, norm: str) -> str:
@@ -208,9 +208,9 @@ class Trainer:
         return next((name for name, count in zip(bad, counts, strict=True) if count), "total")
 
     def replay(self, path: str | os.PathLike) -> dict[str, Tensor]:
-        """The generator's losses at the step that stopped a run, see :func:`ast_lib.training.saving.load_batch`."""
-        batch = saving.load_batch(self, pathlib.Path(path))
-        return self.generator_losses(batch, self.step)[0]
+        """The generator's losses at the step of a state, such as ``stopped.pt``: its batch is made again."""
+        saving.resume(self, pathlib.Path(path))
+        return self.generator_losses(self.batch(self.step), self.step)[0]
 
     def update_prototypes(self) -> None:
         """Set the averaged model's prototypes from training clips."""

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from models import made_pieces, tiny, untrained
 
-from ast_lib.data import sealed as material
 from ast_lib.data.scores import Notes, Piece, notes_digest
 from ast_lib.errors import AstError
-from ast_lib.evaluation import sealed
 from ast_lib.files import ROOT
 from ast_lib.networks.checkpoint import save_weights
+from benchmarks import sealed
+from benchmarks import sealed_pieces as material
 
 PIECES = [
     dataclasses.replace(piece, kind=kind) for piece, kind in zip(made_pieces(1), ("song", "quartet"), strict=True)
@@ -109,3 +109,8 @@ def test_the_committed_digests_are_of_the_number_of_pieces_that_the_rule_says():
     assert len(songs) == len(quartets) == material.PER_KIND and len(digests["pieces"]) == 2 * material.PER_KIND
     assert set(digests["voices"]) == set(material.VOICES)
     assert len(set(digests["pieces"].values())) == 2 * material.PER_KIND
+
+
+def test_a_problem_is_one_line(tmp_path, capsys):
+    assert sealed.main([str(tmp_path / "none.safetensors")]) == 1
+    assert re.fullmatch(r"sealed: weights: no file at .*none.safetensors\n", capsys.readouterr().err)

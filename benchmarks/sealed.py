@@ -1,23 +1,24 @@
 """The sealed test's ledger: weights in; one more row of ``results/sealed.json``, with every figure, out.
 
-Chapter: ``notebooks/12_evaluation.md``. ``python -m ast_lib sealed WEIGHTS`` measures weights on the pieces and voices
-of :mod:`ast_lib.data.sealed` once: weights that have a row are refused, and rows are never removed, so that a figure on
-this test is that of a decision made before. Nothing may be chosen by it.
+Chapter: ``notebooks/12_evaluation.md``. ``python -m benchmarks.sealed WEIGHTS`` measures weights on the pieces and
+voices of :mod:`benchmarks.sealed_pieces` once. Weights that have a row are refused and rows are never removed, so that
+a figure on this test is that of a decision made before. Nothing may be chosen by it.
 """
 
+import argparse
 import dataclasses
 import datetime
 import hashlib
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from ast_lib.data.clips import PairedClip, paired_clips
 from ast_lib.data.scores import Piece, load_pieces
-from ast_lib.data.sealed import VOICES, sealed_pieces
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation import systems
@@ -25,6 +26,7 @@ from ast_lib.evaluation.intervals import mean_interval, quotient_interval
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import commit, load_weights
 from ast_lib.networks.model import TransferModel
+from benchmarks.sealed_pieces import VOICES, sealed_pieces
 
 LEDGER = ROOT / "results" / "sealed.json"
 CENTS = (-50, 50)
@@ -100,3 +102,20 @@ def experiments(model: TransferModel, pieces: list[Piece], part: str) -> Iterato
 def as_sources(clips: list[PairedClip], instruments: Sequence[str]) -> list[PairedClip]:
     """Clips of one other instrument, in the place of every instrument that the model knows."""
     return [dataclasses.replace(c, audio=dict.fromkeys(instruments, *c.audio.values())) for c in clips]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the weights that are named; a problem is one line and status 1."""
+    command = argparse.ArgumentParser(prog="python -m benchmarks.sealed", description="Measure weights once.")
+    command.add_argument("weights", metavar="WEIGHTS", help="file of the weights")
+    try:
+        sealed_test(command.parse_args(arguments).weights)
+    except AstError as error:
+        print(f"sealed: {error}", file=sys.stderr)
+        return 1
+    print(LEDGER)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
