@@ -51,7 +51,7 @@ def split_by_piece(
         development, validation: number of pieces held out, half of each kind.
 
     Raises:
-        AstError: when there are too few pieces of a kind to give every part at least one.
+        AstError: when there are too few pieces of a kind to give every part at least one, or only variants to train on.
     """
     rng, first = np.random.default_rng(seed), (development + 1) // 2
     held_out = first + (validation + 1) // 2
@@ -69,6 +69,8 @@ def split_by_piece(
             train[instrument] += [
                 piece for piece in group[held_out + i :: len(instruments)] if piece.name not in variants
             ]
+    if not all(train.values()):
+        raise AstError("pieces: found variants of held-out ones alone for an instrument, accepted is 1 or more others")
     return Splits(train, watched, developed)
 
 

@@ -105,6 +105,12 @@ def test_no_variant_of_a_held_out_piece_is_trained_on(seed):
     assert [len(part) for part in (splits.development, splits.validation)] == [6, 4]
 
 
+def test_where_only_variants_are_left_nothing_can_be_trained():
+    pieces = [Piece(f"{kind}/{i}", kind, piece("one", kind).notes) for kind in ("fiddle", "chorale") for i in range(6)]
+    with pytest.raises(AstError, match="pieces: found variants of held-out ones alone for an instrument"):
+        clips.split_by_piece(pieces, INSTRUMENTS, 0, 2, 2)
+
+
 def test_no_pieces_are_too_few():
     with pytest.raises(AstError, match="pieces: found 0 of kind fiddle"):
         clips.split_by_piece([], INSTRUMENTS, 0, 2, 2)

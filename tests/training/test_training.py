@@ -276,7 +276,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_state(whole_run, tmp_path, monk
 # --- Losses
 
 
-def test_statistics_are_those_of_clips_that_are_never_trained_on(dataset):
+def test_statistics_are_those_of_batches_after_the_last_step(dataset):
     run = trainer(dataset)
     features = [run.batch(STATISTICS_STEP + i).features.stft_magnitude for i in range(STATISTICS_BATCHES)]
     torch.testing.assert_close(run.model.stft_mean, torch.cat(features).mean(dim=(0, 1, 2)), rtol=1e-4, atol=1e-5)
