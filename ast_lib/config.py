@@ -71,6 +71,7 @@ class ModelConfig:
     heads: ClassVar[int] = 4  # of attention
     discriminator_width: ClassVar[int] = 128  # channels
     critic_width: ClassVar[int] = 96  # channels
+    feed_forward: ClassVar[int] = 3  # width of the decoder's feed-forward layers, in decoder widths
     style_fit: ClassVar[int] = 10  # steps that fit a style to one clip (ast_lib.transfer.one_shot)
 
     content_width: Count = 256  # channels of the content encoder
@@ -79,7 +80,6 @@ class ModelConfig:
     style_size: Count = 32  # values of z_style
     depth: Count = 3  # layers of the decoder, residual blocks of an encoder, and one more than its attention layers
     decoder_width: Count = 256  # channels of the decoder
-    feed_forward: Count = 4  # width of the decoder's feed-forward layers, in decoder widths
     window: Count = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: Whole = 16  # sections that two neighbouring windows share
     content_noise: NonNegative = 0.0  # standard deviation of the noise on z_content, a channel of bounded capacity
@@ -107,6 +107,7 @@ class LossConfig:
     """Constants inside the losses and weights that stay; weights that change over time are the curriculum's."""
 
     magnitude: ClassVar[float] = 5.0  # weight of the L1 error of compressed magnitudes
+    temperature: ClassVar[float] = 0.1  # of InfoNCE
     margin: ClassVar[float] = 1.0  # distance of prototypes, in units of their mean norm
 
     log_spectral: NonNegative = 0.0  # weight of the log-spectral distance in dB: quiet bins count as loud ones do
@@ -115,7 +116,6 @@ class LossConfig:
     agreement: NonNegative = 0.0  # weight of the relative change of z_content under back-translation
     style_spread: NonNegative = 0.0  # weight of the relative variance of z_style within a group
     realism: NonNegative = 0.0  # weight of the critic's score of back-translated clips
-    temperature: Positive = 0.1  # of InfoNCE
 
 
 @checked
@@ -154,7 +154,6 @@ class TrainingConfig:
     learning_rate: Positive = 1e-3  # of encoders and decoder: AdamW
     matrix_rate: NonNegative = 0.01  # of their weight matrices: Muon (ast_lib.training.optimizers); 0: AdamW
     discriminator_rate: Positive = 1e-3  # learning rate of discriminator and critic
-    average: BelowOne = 0.98  # decay of the moving average of the weights
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"  # of lightning-fabric
     equalisation: NonNegative = 5.0  # dB, random smooth equalisation of the content encoder's input
     gain: NonNegative = 0.0  # dB, random slow changes of loudness in the content encoder's input
@@ -170,6 +169,11 @@ class TrainingConfig:
     def warm_up(self) -> int:
         """Steps over which the learning rate grows."""
         return min(self.steps // 12, 200)
+
+    @property
+    def average(self) -> float:
+        """Decay of the moving average of the weights, over a twelfth of the run."""
+        return max(0.0, 1 - 12 / self.steps)
 
 
 PRESETS = pathlib.Path(__file__).with_name("presets.toml")

@@ -60,6 +60,8 @@ def convert(old: dict) -> Config:
     for name in SECTIONS:
         sections = getattr(config, name), getattr(PublishedConfig("default"), name)
         for field, value in _renamed(old[name]).items():
+            if field == "average":  # a choice of training that follows from the number of steps
+                continue
             constants = [getattr(section, field) for section in sections if hasattr(section, field)]
             if not constants and field not in merged:
                 raise AstError(f"{name}.{field}: unknown field")

@@ -4,6 +4,7 @@ Chapters: ``notebooks/02_dataset.md``, and ``notebooks/16_your_own.md`` for reco
 """
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Sequence
 
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 
 from ast_lib.config import Config
-from ast_lib.data.clips import PairedClip, Splits, paired_clips, split_by_piece
+from ast_lib.data import clips, duplicates, scores
+from ast_lib.data.clips import PairedClip, Splits, paired_clips
 from ast_lib.data.manifest import Clip, read_manifest
 from ast_lib.data.onsets import voice_latency
 from ast_lib.data.pool import Pool
 from ast_lib.data.recordings import check_files
 from ast_lib.data.samplers import Recordings, Sampler
-from ast_lib.data.scores import load_pieces
 from ast_lib.data.synth import Synth, program_of, shared_synth
 from ast_lib.errors import AstError
 
@@ -102,19 +103,17 @@ class RecordedDataset:
 def build_splits(config: Config, cache: str | os.PathLike) -> Splits:
     """Read the scores and deal them out: the part of :func:`build_dataset` that needs no soundfont."""
     data = config.data
+    held_out = data.development_pieces, data.validation_pieces
     deal = joblib.Memory(cache, verbose=0).cache(_deal, ignore=["cache"])  # to compare all pieces takes seconds
-    return deal(
-        data.pieces_per_kind,
-        config.instruments,
-        data.seed,
-        data.development_pieces,
-        data.validation_pieces,
-        cache=cache,
-    )
+    code = joblib.hash([inspect.getsource(module) for module in (clips, duplicates, scores)])
+    return deal(data.pieces_per_kind, config.instruments, (data.seed, *held_out), code, cache)
 
 
-def _deal(per_kind: int, instruments: Sequence[str], *held_out: int, cache: str | os.PathLike) -> Splits:
-    return split_by_piece(load_pieces(per_kind, cache), instruments, *held_out)
+def _deal(
+    per_kind: int, instruments: Sequence[str], how: tuple[int, int, int], code: str, cache: str | os.PathLike
+) -> Splits:
+    """Split by piece; kept as long as the ``code`` that decides it is the same."""
+    return clips.split_by_piece(scores.load_pieces(per_kind, cache), instruments, *how)
 
 
 def build_dataset(config: Config, cache: str | os.PathLike) -> Dataset | RecordedDataset:

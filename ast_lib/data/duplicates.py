@@ -13,7 +13,7 @@ from ast_lib.data.scores import Notes, Piece, upper_voices
 
 FIGURE = 8  # intervals of a figure: settings of one tune share runs of nine notes, other tunes hardly
 SHARED_FIGURES = 0.3  # from this share of figures on two pieces are variants of one tune
-SHARED_NOTES = 0.4  # from this share of notes on they are settings of one tune: unrelated pieces stay below 0.31
+SHARED_NOTES = 0.4  # from this share of notes on they are settings of one tune: 99 % of pairs of chorales share 0.3
 
 
 def figures(notes: Notes) -> set[tuple[int, ...]]:

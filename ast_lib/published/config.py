@@ -54,6 +54,7 @@ class PublishedModelConfig(ModelConfig):
 
     heads: Count = 4
     discriminator_width: Count = 128
+    feed_forward: Count = 3  # width of the decoder's feed-forward layers, in decoder widths
     style_fit: Whole = 10  # steps that fit a style to one clip
     residual_blocks: Whole = 3
     encoder_layers: Count = 2
@@ -84,6 +85,7 @@ class PublishedLossConfig(LossConfig):
     temporal: NonNegative = 0.3  # complex output only: differences from frame to frame
     spectral: NonNegative = 0.1  # complex output only: differences from bin to bin
     difference_axes: Literal["frames_bins", "published"] = "frames_bins"  # of temporal and spectral
+    temperature: Positive = 0.1
     margin: Positive = 1.0
     margin_form: Literal["hinge", "squared"] = "hinge"
     margin_relative: bool = True  # false: the margin is a distance, whatever the norm
@@ -106,8 +108,9 @@ class PublishedTrainingConfig(TrainingConfig):
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
     weight_decay: NonNegative = 0.01
     clip: Positive = 1.0
+    average: BelowOne = 0.94  # decay of the moving average of the weights
     final_rate: Share = 0.03
-    warm_up: Whole = 50  # steps
+    warm_up: Whole = 16  # steps
     plateau: Factor = 1.0  # factor on the rates when the mean total loss between validations stops falling; 1: none
     patience: Count = 5  # validations without a fall before that
     discriminator_clip: NonNegative = 0.0  # largest norm of the discriminator's gradient; 0: none

@@ -63,7 +63,7 @@ def test_three_rendered_instruments_train_evaluate_reload_and_transfer(tmp_path)
 
 def test_prototypes_are_of_their_own_instrument():
     """The style of clips of an instrument is nearest to that instrument's prototype, once they have been told apart."""
-    config = override(CONFIG, "training.steps=30", "training.validate_every=30", "training.average=0.0")
+    config = override(CONFIG, "training.steps=30", "training.validate_every=30")
     run = Trainer(config, made_dataset(config), "cpu")
     model = run.fit(progress=False)
     batch = run.batch(10**6 + 50)

@@ -15,7 +15,7 @@ from ast_lib.published.trainer import PublishedTrainer, shared_batch_norm
 from ast_lib.training import Trainer, saving
 from ast_lib.training.curriculum import learning_rate_factor
 
-CONFIG = extend(tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5"))
+CONFIG = extend(tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2"))
 LOSSES = ("magnitude", "log_spectral", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
 
 
@@ -39,7 +39,7 @@ def norm(module):
 
 
 def test_with_the_cores_values_it_trains_what_the_core_trains(dataset):
-    core = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5")
+    core = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2")
     expected = Trainer(core, made_dataset(core), "cpu")
     run = trainer(dataset)
     for each in (expected, run):

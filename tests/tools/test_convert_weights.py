@@ -26,7 +26,7 @@ SECTIONS = {
         "compression": 0.3, "section_frames": 4, "section_overlap": 0, "join_shift": 0, "input": "magnitude",
         "output": "magnitude_advance", "statistics": "shared", "denormalise": true}""",
     "model": """{"content_width": 64, "content_size": 64, "style_width": 32, "style_size": 32, "residual_blocks": 1,
-        "encoder_layers": 1, "decoder_width": 64, "decoder_layers": 1, "feed_forward": 4, "discriminator_width": 128,
+        "encoder_layers": 1, "decoder_width": 64, "decoder_layers": 1, "feed_forward": 3, "discriminator_width": 128,
         "critic_width": 96, "heads": 4, "window": 8, "overlap": 2, "content_noise": 0.0, "style_noise": 0.0,
         "style_fit": 10, "align_onsets": false, "context_weight": 1.0, "token_injection": true, "encoder": "conv1d",
         "cnn_channels": [32, 64, 128, 256, 512, 512], "style_encoder": "transformer", "decoder": "transformer",

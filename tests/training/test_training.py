@@ -17,7 +17,7 @@ import torch
 from models import differs, made_dataset, tiny, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ast_lib.config import override, preset
+from ast_lib.config import TrainingConfig, override, preset
 from ast_lib.data import stack_audio
 from ast_lib.data.synth import soundfont_path
 from ast_lib.errors import AstError
@@ -31,7 +31,7 @@ from ast_lib.training.trainer import Trainer
 from ast_lib.training.validation import STATISTICS_BATCHES, STATISTICS_STEP
 from ast_lib.transfer import class_style
 
-CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2", "training.average=0.5")
+CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.validate_every=2")
 LOSSES = ("magnitude", "log_spectral", "phase", "content_energy", "contrastive", "margin", "hsic", "adversarial")
 
 
@@ -455,8 +455,9 @@ def test_the_models_gradients_are_clipped_to_the_norm_and_the_discriminators_are
 # --- Average and prototypes
 
 
-def test_the_average_follows_its_formula(dataset):
-    run = trainer(dataset, "training.average=0.15")
+def test_the_average_follows_its_formula(dataset, monkeypatch):
+    monkeypatch.setattr(TrainingConfig, "average", 0.15)
+    run = trainer(dataset)
     expected = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     for step, decay in ((0, 1 / 11), (1, 0.15), (2, 0.15)):  # min(0.15, (step + 1) / (step + 11))
         run.step = step
