@@ -12,7 +12,7 @@ from models import made_pieces, tiny, untrained
 from ast_lib.data.scores import Notes, Piece, notes_digest
 from ast_lib.errors import AstError
 from ast_lib.files import ROOT
-from ast_lib.networks.checkpoint import load_weights, save_weights
+from ast_lib.networks.checkpoint import PUBLISHED, load_weights, save_weights
 from benchmarks import sealed
 from benchmarks import sealed_pieces as material
 
@@ -121,3 +121,8 @@ def test_the_digest_of_weights_is_of_their_tensors(weights, tmp_path):
 def test_a_problem_is_one_line(tmp_path, capsys):
     assert sealed.main([str(tmp_path / "none.safetensors")]) == 1
     assert re.fullmatch(r"sealed: weights: .*no file at .*none.safetensors.*\n", capsys.readouterr().err)
+
+
+def test_the_published_weights_are_measured():
+    rows = json.loads(sealed.LEDGER.read_text())
+    assert sealed.tensors_digest(load_weights(PUBLISHED)) in {row["weights"] for row in rows}
