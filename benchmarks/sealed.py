@@ -15,9 +15,13 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
+import torch
 
+from ast_lib.audio.levels import normalise_rms
 from ast_lib.data.clips import PairedClip, paired_clips
+from ast_lib.data.dataset import stack_audio
 from ast_lib.data.scores import Piece, load_pieces
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
@@ -26,6 +30,7 @@ from ast_lib.evaluation.intervals import mean_interval, quotient_interval
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import commit, load_weights
 from ast_lib.networks.model import TransferModel
+from ast_lib.transfer import transfer
 from benchmarks.sealed_pieces import VOICES, sealed_pieces
 
 LEDGER = ROOT / "results" / "sealed.json"
@@ -103,8 +108,18 @@ def experiments(model: TransferModel, pieces: list[Piece], part: str) -> Iterato
         table = systems.one_shot(model, "ours", {default: clips}, unseen, styles, prototype)
         yield table.assign(experiment=f"one-shot: {font}")
     for cents in CENTS:
-        table = systems.one_by_one(model, "ours", play(default, tuning=cents / 100))
+        table = one_by_one(model, "ours", play(default, tuning=cents / 100))
         yield table.assign(experiment=f"source: {cents:+d} cents")
+
+
+def one_by_one(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
+    """LSD and chroma cosine of ``source_copy`` and of :func:`ast_lib.transfer.transfer`, which finds a tuning first."""
+    audio = {}
+    for source, target, task in systems.directions(model.config):
+        heard = stack_audio(clips, source)
+        made = np.stack([transfer(model, clip, target) for clip in heard.numpy()])
+        audio[task] = {"source_copy": heard, name: torch.from_numpy(normalise_rms(made))}
+    return systems.score_tasks(audio, clips, ("lsd", "chroma_cosine"))
 
 
 def as_sources(clips: list[PairedClip], instruments: Sequence[str]) -> list[PairedClip]:

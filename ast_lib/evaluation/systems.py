@@ -29,7 +29,7 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.griffin_lim import refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_styles
-from ast_lib.transfer.pipeline import class_style, synthesise, transfer, transfer_batch
+from ast_lib.transfer.pipeline import class_style, synthesise, transfer_batch
 
 Audio = dict[str, dict[str, Tensor]]
 METRICS = {  # the values for one clip: none where a metric has no meaning, several for several notes
@@ -194,16 +194,6 @@ def unseen_source(
         heard = stack_audio(unseen, source)
         audio[task] = {"source_copy": heard, name: transferred(model, heard, class_style(model, target, len(heard)))}
     return score_tasks(audio, clips, chosen)
-
-
-def one_by_one(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
-    """LSD and chroma cosine of ``source_copy`` and of :func:`ast_lib.transfer.transfer`, which finds a tuning first."""
-    audio = {}
-    for source, target, task in directions(model.config):
-        heard = stack_audio(clips, source)
-        made = np.stack([transfer(model, clip, target) for clip in heard.numpy()])
-        audio[task] = {"source_copy": heard, name: torch.from_numpy(normalise_rms(made))}
-    return score_tasks(audio, clips, ("lsd", "chroma_cosine"))
 
 
 def extension(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
