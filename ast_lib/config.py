@@ -148,7 +148,7 @@ class TrainingConfig:
     clip: ClassVar[float] = 1.0  # largest norm of the gradient
     final_rate: ClassVar[float] = 0.03  # share of the learning rate left at the end of the cosine
 
-    steps: Count = 200
+    steps: Count = 160
     batch: Count = 16  # clips
     seconds: Positive = 3.0  # of a clip
     learning_rate: Positive = 1e-3  # of encoders and decoder: AdamW
@@ -159,7 +159,7 @@ class TrainingConfig:
     gain: NonNegative = 0.0  # dB, random slow changes of loudness in the content encoder's input
     decay: NonNegative = 0.0  # dB per second, largest random change of how notes decay in that input
     domain_randomisation: bool = False  # rooms, timbres (training.augment), other players, vibrato, tempi (data.pool)
-    third_instruments: Share = 0.0  # share of performances that are heard on an instrument that is never played
+    third_instruments: Share = 0.0  # of rendered performances: heard on an instrument that is never played
     own_style: bool = True  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own
     validate_every: Count = 100  # steps
@@ -254,7 +254,6 @@ class Config:
             accepted = "false with a data.manifest, which has no scores"
             yield "model.align_onsets", not model.align_onsets, accepted
             yield "training.domain_randomisation", not training.domain_randomisation, accepted
-            yield "training.third_instruments", not training.third_instruments, "0 with a data.manifest"
         else:
             yield "training.seconds", training.seconds <= 10, "10 or less, the length of a performance"
             rows = sum(self.soundfont_shares)

@@ -103,6 +103,9 @@ class Pool:
         notes = clips.excerpt(piece, SECONDS, rng, extension=whole, free=free)
         sounds = []
         for channel, (font, instrument) in enumerate(players[: 1 + self.two_channels]):
+            if channel and players[0] == players[1] and not free:
+                sounds.append(sounds[0])
+                continue
             player, tuning = self.synths[font], 0.0
             if channel and free and rng.random() < VIBRATO:
                 tuning = clips.vibrato(SECONDS + clips.PREROLL, rng)

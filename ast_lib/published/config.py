@@ -108,9 +108,9 @@ class PublishedTrainingConfig(TrainingConfig):
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.98)
     weight_decay: NonNegative = 0.01
     clip: Positive = 1.0
-    average: BelowOne = 0.94  # decay of the moving average of the weights
+    average: BelowOne = 0.925  # decay of the moving average of the weights
     final_rate: Share = 0.03
-    warm_up: Whole = 16  # steps
+    warm_up: Whole = 13  # steps
     plateau: Factor = 1.0  # factor on the rates when the mean total loss between validations stops falling; 1: none
     patience: Count = 5  # validations without a fall before that
     discriminator_clip: NonNegative = 0.0  # largest norm of the discriminator's gradient; 0: none
