@@ -48,7 +48,8 @@ def soundfont_path(soundfont: str | os.PathLike) -> pathlib.Path:
     if soundfont in SOUNDFONTS:
         installer, package, file = SOUNDFONTS[soundfont]
         spec = importlib.util.find_spec(package)  # finds a Python package without importing it
-        folders = spec.submodule_search_locations if spec else [*SOUNDFONT_FOLDERS, str(ROOT)]
+        elsewhere = [str(ROOT)] if installer == "npm" else SOUNDFONT_FOLDERS
+        folders = spec.submodule_search_locations if spec else elsewhere
         advice = f"looked in {', '.join(folders)}; run: {installer} install {package}"
     for path in (pathlib.Path(folder, file) for folder in folders):
         if path.is_file():

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from models import noise, tiny, untrained
 
-from ast_lib.config import override, to_dict
+from ast_lib.config import PRESETS, override, to_dict
 from ast_lib.data.synth import soundfont_path
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
@@ -98,7 +98,8 @@ def test_provenance_says_which_code_data_and_machine(model, tmp_path):
     wanted = {"profile": "smoke", "seed": 0, "steps": 7, "training_seconds": 12, "processes": 2}
     assert {name: found[name] for name in wanted} == wanted and found["threads"] == torch.get_num_threads()
     digest = hashlib.sha256(soundfont_path("TimGM6mb").read_bytes()).hexdigest()
-    assert found["data"] == {"TimGM6mb.sf2": digest}
+    presets = hashlib.sha256(PRESETS.read_bytes()).hexdigest()
+    assert found["data"] == {"TimGM6mb.sf2": digest, "presets.toml": presets}
     path = save_weights(tmp_path / "w.safetensors", model, {}, found)
     assert read_metadata(path)["provenance"] == found
 
@@ -109,7 +110,7 @@ def test_recordings_are_known_by_their_manifest(tmp_path):
         provenance(config, 1, 1.0, torch.device("cpu"), 1)
     (tmp_path / "manifest.csv").write_text("a")
     found = provenance(config, 1, 1.0, torch.device("cpu"), 1)["data"]
-    assert found == {"manifest.csv": hashlib.sha256(b"a").hexdigest()}
+    assert found.pop("presets.toml") and found == {"manifest.csv": hashlib.sha256(b"a").hexdigest()}
 
 
 def test_without_git_the_commit_is_unknown(tmp_path, monkeypatch):

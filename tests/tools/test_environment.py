@@ -199,7 +199,8 @@ def test_every_package_that_the_code_imports_is_declared(root, folder, extras):
     project = tomllib.loads(texts(root)[0])["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    own = {path.stem for folder in ("tools", "tests") for path in (root / folder).glob("*.py")} | {"ast_lib"}
+    own = {path.stem for folder in ("tools", "tests") for path in (root / folder).glob("*.py")}
+    own |= {"ast_lib", "benchmarks"}
     owners = importlib.metadata.packages_distributions()
     undeclared = {}
     for path in sorted((root / folder).rglob("*.py")):

@@ -8,13 +8,13 @@ from models import made_dataset, tiny, untrained
 
 from ast_lib.config import TrainingConfig
 from ast_lib.training import Trainer
-from ast_lib.training.optimizers import OUTPUT, optimizers
+from ast_lib.training.optimizers import optimizers
 
 TRAINING = TrainingConfig()
 
 
 class Small(torch.nn.Module):
-    """A matrix for Muon; a bias, a row, a filter and the output layer for AdamW."""
+    """Two matrices for Muon; biases, a row and a filter for AdamW."""
 
     def __init__(self, rows=6, columns=4):
         super().__init__()
@@ -40,15 +40,14 @@ def test_every_parameter_has_exactly_one_optimizer(network, rate):
 def test_matrices_are_muons_and_the_rest_is_adamws():
     network = Small()
     adamw, muon = parameters(optimizers(network, 1e-3, TRAINING, False, 0.01))
-    assert [id(parameter) for parameter in muon] == [id(network.layer.weight)]
+    assert [id(parameter) for parameter in muon] == [id(network.layer.weight), id(network.head.weight)]
     model = untrained(tiny())
     _, muon = parameters(optimizers(model, 1e-3, TRAINING, False, 0.01))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     chosen = {names[id(parameter)] for parameter in muon}
     assert all(model.get_parameter(name).ndim == 2 for name in chosen)
-    assert not any(OUTPUT in name or name.endswith("bias") or "norm" in name for name in chosen)
-    left = {name for name, p in model.named_parameters() if p.ndim == 2 and min(p.shape) > 1} - chosen
-    assert left and all(OUTPUT in name for name in left)
+    assert not any(name.endswith("bias") or "norm" in name for name in chosen)
+    assert chosen == {name for name, p in model.named_parameters() if p.ndim == 2 and min(p.shape) > 1}
     # Most of what is trained is moved by Muon.
     assert sum(p.numel() for p in muon) > 0.4 * sum(p.numel() for p in model.parameters())
 

@@ -220,7 +220,7 @@ def test_tensorboard_reads_what_pandas_reads(dataset, tmp_path):
         assert [event.value for event in found] == pytest.approx(expected.tolist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("change", ["training.steps=9", "training.seed=1", "model.depth=2", "loss.temperature=0.5"])
+@pytest.mark.parametrize("change", ["training.steps=9", "training.seed=1", "model.depth=2", "loss.phase=0.5"])
 def test_a_state_of_another_configuration_is_refused(dataset, whole_run, tmp_path, change):
     saving.save(whole_run[0], tmp_path)
     with pytest.raises(AstError, match=r"state.pt belongs to another configuration"):
