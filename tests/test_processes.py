@@ -200,7 +200,7 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(two_proces
                 torch.testing.assert_close(found[sure], weight[sure], rtol=1e-5, atol=1e-6, msg=f"{name} {key}")
             assert torch.equal(found, second[f"{name} weights"][key])
     # The adversarial loss is the small difference of two logarithms of about 1: their rounding stays.
-    assert first["logged"] == second["logged"] == pytest.approx(expected["logged"], rel=1e-5, abs=1e-6)
+    assert first["logged"] == second["logged"] == pytest.approx(expected["logged"], rel=1e-4, abs=1e-4)
 
 
 def test_a_run_of_two_processes_is_that_of_one_and_is_saved_once(two_processes, tmp_path):
