@@ -59,6 +59,9 @@ class Pool:
             for font in range(len(synths))
             for label in range(instruments)
         ]
+        # What is a class of this run is no third instrument: training would hear it as another class's pair.
+        own = {synth.program_of(name) for name in config.instruments}
+        self.third = [name for name in THIRD if synth.program_of(name) not in own]
         self.two_channels = training.domain_randomisation or training.third_instruments > 0
         depends = [inspect.getsource(module) for module in (clips, onsets, scores, synth, inspect.getmodule(Pool))]
         depends += [train, [each.soundfont for each in synths], config.instruments, training.seed]
@@ -89,7 +92,7 @@ class Pool:
         """The source of chance of a performance, and soundfont and instrument of who plays and of who is heard."""
         rng, training = np.random.default_rng([self.config.training.seed, label, number]), self.config.training
         font, instrument = int(self.fonts[number % len(self.fonts)]), self.config.instruments[label]
-        other, third, another = int(rng.integers(len(self.synths))), rng.choice(THIRD), rng.random(2)
+        other, third, another = int(rng.integers(len(self.synths))), rng.choice(self.third), rng.random(2)
         if another[0] < training.third_instruments:
             return rng, (font, instrument), (other, str(third))
         changes = training.domain_randomisation and another[1] < ANOTHER_VOICE

@@ -1,8 +1,8 @@
-"""Batches: the number of a step in; its clips, rendered by a worker process, as features on the training device out.
+"""Batches: the number of a step in; its clips, cut by a worker process, as features on the training device out.
 
 Chapter: ``notebooks/11_training.md``. Batch number ``step`` is a function of the seed and ``step`` alone, so that it is
 the same whichever worker makes it, however many there are, and in a resumed run. On the processor a worker computes the
-features too; for a GPU it only renders, and the GPU computes them.
+features too; for a GPU it only cuts, and the GPU computes them.
 """
 
 import dataclasses
@@ -153,7 +153,7 @@ def workers_here() -> int:
         if free < 2**30:
             warnings.warn(
                 f"{SHARED_MEMORY}: found {free / 2**20:.0f} MiB free, accepted for rendering in processes of their own "
-                "is 1024 MiB or more; batches are rendered between the steps",
+                "is 1024 MiB or more; batches are made between the steps",
                 stacklevel=2,
             )
             return 0

@@ -16,7 +16,7 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.features import Features
 from ast_lib.transfer.pipeline import class_style, transfer_batch
 
-STATISTICS_STEP = 10**6  # batches from here on are for statistics and prototypes, never trained on
+STATISTICS_STEP = 10**6  # batches from here on, cut from training's performances, are for statistics and prototypes
 STATISTICS_BATCHES = 6
 CHUNK = 16  # clips whose features are computed at once
 

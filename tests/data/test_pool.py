@@ -323,3 +323,11 @@ def test_only_what_is_heard_has_vibrato(tmp_path, monkeypatch):
             rng, *players = made._players(1, number)
             made._render(1, rng, *players)
         assert not any(bent[::2]) and np.mean(bent[1::2]) == pytest.approx(expected, abs=0.1)
+
+
+def test_a_class_of_the_run_is_no_third_instrument(tmp_path):
+    """Else a piece would be heard on one class and predicted on another: a pair."""
+    made = pool(tmp_path, 'instruments=["church_organ", "42"]', "training.third_instruments=1", "data.performances=40")
+    assert not {"church_organ", "cello"} & set(made.third) and len(made.third) == len(THIRD) - 2
+    heard = {made._players(label, number)[2][1] for label in (0, 1) for number in range(40)}
+    assert heard == set(made.third)
