@@ -84,8 +84,8 @@ class ModelConfig:
     overlap: Whole = 16  # sections that two neighbouring windows share
     content_noise: NonNegative = 0.0  # standard deviation of the noise on z_content, a channel of bounded capacity
     style_noise: NonNegative = 0.0  # the same of z_style, for each window of a clip; a prototype has none
-    align_onsets: bool = False  # move a source by the difference of its voice's latency and the target's
-    context_weight: Share = 1.0  # free-running: weight of the prediction with context against the one without
+    align_onsets: bool = True  # of rendered voices: move a source by the difference of its latency and the target's
+    context_weight: Share = 0.5  # free-running: weight of the prediction with context against the one without
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
     discriminator: Literal["conv", "conv_pooled"] = "conv"  # over sections; pooled: with mean and spread over the clip
 
@@ -110,11 +110,11 @@ class LossConfig:
     temperature: ClassVar[float] = 0.1  # of InfoNCE
     margin: ClassVar[float] = 1.0  # distance of prototypes, in units of their mean norm
 
-    log_spectral: NonNegative = 0.0  # weight of the log-spectral distance in dB: quiet bins count as loud ones do
+    log_spectral: NonNegative = 0.05  # weight of the log-spectral distance in dB: quiet bins count as loud ones do
     phase: NonNegative = 0.3  # weight of the magnitude-weighted circular loss of the phase advance
     content_energy: NonNegative = 1e-3  # weight of the mean square of z_content: bounds the code's scale
     agreement: NonNegative = 0.0  # weight of the relative change of z_content under back-translation
-    style_spread: NonNegative = 0.0  # weight of the relative variance of z_style within a group
+    style_spread: NonNegative = 5.0  # weight of the relative variance of z_style within a group
     realism: NonNegative = 0.0  # weight of the critic's score of back-translated clips
 
 
@@ -158,9 +158,11 @@ class TrainingConfig:
     equalisation: NonNegative = 5.0  # dB, random smooth equalisation of the content encoder's input
     gain: NonNegative = 0.0  # dB, random slow changes of loudness in the content encoder's input
     decay: NonNegative = 0.0  # dB per second, largest random change of how notes decay in that input
-    domain_randomisation: bool = False  # rooms, timbres (training.augment), other players, vibrato, tempi (data.pool)
-    third_instruments: Share = 0.0  # of rendered performances: heard on an instrument that is never played
-    own_style: bool = True  # the decoder's style of a clip: mean of its group, with the clip itself or without
+    domain_randomisation: bool = (
+        True  # rendered: rooms, timbres (training.augment), players, vibrato, tempi (data.pool)
+    )
+    third_instruments: Share = 0.75  # of rendered performances: heard on an instrument that is never played
+    own_style: bool = False  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own
     validate_every: Count = 100  # steps
     seed: Whole = 0
@@ -250,11 +252,7 @@ class Config:
         yield "model.overlap", model.overlap <= model.window // 2, f"0 to half of model.window ({model.window})"
         weighed = model.context_weight == 1 or not training.teacher_forcing
         yield "model.context_weight", weighed, "1 with training.teacher_forcing"
-        if self.data.manifest:
-            accepted = "false with a data.manifest, which has no scores"
-            yield "model.align_onsets", not model.align_onsets, accepted
-            yield "training.domain_randomisation", not training.domain_randomisation, accepted
-        else:
+        if not self.data.manifest:
             yield "training.seconds", training.seconds <= 10, "10 or less, the length of a performance"
             rows = sum(self.soundfont_shares)
             yield "data.performances", self.data.performances >= rows, f"{rows} or more, one for each group"

@@ -85,6 +85,10 @@ class RecordedDataset:
         found = self.config.data.manifest
         raise AstError(f"data.manifest: found {found!r}, accepted for {split} clips on all instruments is ''")
 
+    def latencies(self) -> list[float]:
+        """None is known without a score: 0 for each instrument, so that no source is moved."""
+        return [0.0] * len(self.config.instruments)
+
     def validation_tasks(self) -> list[Task]:
         """Reconstruction of ``data.validation_pieces`` stretches of each instrument: no measure of transfer.
 

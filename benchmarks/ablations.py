@@ -1,0 +1,151 @@
+"""Ablations: variants of ``quick`` in; one row of ``results/ablations.json`` a run, with every clip's distance, out.
+
+Chapter: ``notebooks/14_ablations.md``. ``python -m benchmarks.ablations baseline no_adversary --seeds 0 1 2`` trains
+each variant once with each seed and appends its distances on the validation pieces; a run that has its row is left
+out, so that a series goes on where it was stopped. Run on one thread: ``OMP_NUM_THREADS=1``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+
+from ast_lib.config import override, to_dict
+from ast_lib.data.bach_violin import aligned_pairs
+from ast_lib.data.dataset import build_dataset, stack_audio
+from ast_lib.data.synth import shared_synth
+from ast_lib.errors import AstError
+from ast_lib.evaluation.metrics import log_spectral_distance
+from ast_lib.evaluation.systems import directions, teacher_forced_batch
+from ast_lib.files import CACHE, ROOT, write_bytes
+from ast_lib.networks.checkpoint import commit
+from ast_lib.published.config import PublishedConfig, preset
+from ast_lib.published.trainer import PublishedTrainer
+from ast_lib.transfer import class_style, transfer_batch
+
+LEDGER = ROOT / "results" / "ablations.json"
+BASE = preset("quick")
+
+
+def curriculum(*more: dict, **weights: float) -> str:
+    """The assignment that gives losses other weights in every phase, and adds phases: the last one with changes."""
+    phases = [phase | weights for phase in to_dict(BASE)["curriculum"]]
+    return "curriculum=" + json.dumps(phases + [phases[-1] | change for change in more])
+
+
+BACK_TRANSLATION = curriculum({"name": "back-translation", "start": 0.5, "back_translation": 0.3})
+VOICED = "training.third_instruments=0", "model.align_onsets=false"  # a style of a voice knows no other sound
+VARIANTS = {
+    "baseline": [],
+    # What keeps the instrument out of the content
+    "no_third_instruments": ["training.third_instruments=0"],
+    "no_adversary": [curriculum(adversarial=0)],
+    "no_style_losses": [curriculum(contrastive=0, margin=0, hsic=0)],
+    "reconstruction_alone": [curriculum(contrastive=0, margin=0, hsic=0, adversarial=0)],
+    "no_equalisation": ["training.equalisation=0"],
+    "no_domain_randomisation": ["training.domain_randomisation=false"],
+    "pooled_discriminator": ["model.discriminator=conv_pooled"],
+    "gain": ["training.gain=4"],
+    "decay": ["training.decay=40"],
+    "content_noise": ["model.content_noise=0.6"],
+    "back_translation": [BACK_TRANSLATION],
+    "critic": [BACK_TRANSLATION, "loss.realism=0.1", "loss.agreement=0.5"],
+    "no_content_energy": ["loss.content_energy=0"],
+    # Styles
+    "own_style": ["training.own_style=true"],
+    "no_style_spread": ["loss.style_spread=0"],
+    "style_noise": ["model.style_noise=0.4"],
+    # The decoder
+    "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
+    "no_token_injection": ["model.token_injection=false"],
+    # Reconstruction
+    "no_log_spectral": ["loss.log_spectral=0"],
+    "level": [curriculum({"name": "envelope", "start": 0.5, "envelope": 0.2})],
+    "no_phase": ["loss.phase=0"],
+    "no_alignment": ["model.align_onsets=false"],
+    # The optimiser
+    "adamw": ["training.matrix_rate=0"],
+    # The appendix of the paper
+    "one_hot_style": ["model.style_encoder=one_hot", *VOICED],
+    "class_vectors": ["model.style_encoder=class_vectors", *VOICED],
+    "memory_s1": ["model.memory=S+1"],
+    "gru_decoder": ["model.decoder=gru"],
+    "cnn_decoder": ["model.decoder=cnn"],
+    "two_discriminators": ["model.discriminators=2"],
+    "cross_entropy": ["loss.encoder_objective=cross_entropy"],
+    "complex_output": ["representation.output=complex"],
+    "all_at_once": ["training.schedule=all_at_once"],
+}
+
+
+def variant(name: str, seed: int, *more: str) -> PublishedConfig:
+    """The configuration of a variant, with further changed fields.
+
+    Raises:
+        AstError: for another name, or a field that does not exist.
+    """
+    if name not in VARIANTS:
+        raise AstError(f"variant: found {name!r}, accepted are {', '.join(VARIANTS)}")
+    return override(BASE, *VARIANTS[name], f"training.seed={seed}", *more)
+
+
+def run(name: str, seed: int, recordings: str = "") -> dict:
+    """Train one variant; its row."""
+    config = variant(name, seed, "training.validate_every=100000")
+    dataset = build_dataset(config, CACHE)
+    trainer = PublishedTrainer(config, dataset)
+    trainer.validation_tasks = []
+    begun = time.process_time()
+    model = trainer.fit(progress=False)
+    spent, history = time.process_time() - begun, trainer.frame()
+    figures = {}
+    for part in ("playable", "extension"):
+        clips = dataset.held_out("validation", extension=part == "extension")
+        for source, target, task in directions(config):
+            heard, truth = stack_audio(clips, source), stack_audio(clips, target)
+            style, spectrogram = class_style(model, target, len(clips)), model.representation.spectrogram(truth)
+            made = {f"{part} {task}": transfer_batch(model, heard, style)}
+            if part == "playable":
+                made[f"teacher-forced {task}"] = teacher_forced_batch(model, heard, truth, style)
+            for key, stft in made.items():
+                figures[key] = rounded(log_spectral_distance(stft, spectrogram))
+    if recordings:
+        pairs = aligned_pairs(recordings, config.data.development_seconds, shared_synth(config.soundfonts[0]))
+        made = transfer_batch(model, stack_audio(pairs, "violin"), class_style(model, "piano", len(pairs)))
+        truth = model.representation.spectrogram(stack_audio(pairs, "piano"))
+        figures["recordings violin_to_piano"] = rounded(log_spectral_distance(made, truth))
+    last = history["discriminator"].tail(config.training.steps // 6).mean()
+    row = {"variant": name, "changes": VARIANTS[name], "steps": config.training.steps, "seed": seed, "commit": commit()}
+    return row | {"processor_seconds": round(spent, 1), "discriminator": round(float(last), 4), "lsd": figures}
+
+
+def rounded(values: torch.Tensor) -> list[float]:
+    return [round(value, 3) for value in values.tolist()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the variants that have no row yet."""
+    command = argparse.ArgumentParser(prog="python -m benchmarks.ablations", description="Variants of quick.")
+    command.add_argument("variants", nargs="*", default=list(VARIANTS), help="none: all of them")
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    command.add_argument("--recordings", default="", metavar="FOLDER", help="the Bach Violin Dataset, as a test too")
+    options = command.parse_args(arguments)
+    for name in options.variants:
+        variant(name, 0)  # a slip in a name stops here, before anything is trained
+    for seed in options.seeds:
+        for name in options.variants:
+            rows = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.is_file() else []
+            if any((row["variant"], row["seed"]) == (name, seed) for row in rows):
+                continue
+            row = run(name, seed, options.recordings)
+            write_bytes(LEDGER, (json.dumps([*rows, row], indent=1) + "\n").encode())
+            means = {key: round(sum(values) / len(values), 2) for key, values in row["lsd"].items()}
+            print(name, seed, means, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
