@@ -26,6 +26,12 @@ RENAMED = {
     "test_seconds": "development_seconds",
     "level": "envelope",
 }
+# What version 0.1 did where it had no field, or a file leaves it out; the defaults of now are others.
+ABSENT = {
+    "model": {"align_onsets": False, "context_weight": 1.0},
+    "loss": {"log_spectral": 0.0, "style_spread": 0.0},
+    "training": {"third_instruments": 0.0, "own_style": True},
+}
 # Fields of training that are one field now: their values where it is true; they were 0 where it is false.
 RANDOMISED = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
 CORRUPTED = {f"context_{name}": rate for name, rate in RATES._asdict().items()}
@@ -42,7 +48,8 @@ def convert(old: dict) -> Config:
     values = {name: old[name] for name in ("name", "instruments", "soundfonts")}
     for name in SECTIONS:
         fields = [field.name for field in dataclasses.fields(getattr(Config("default"), name))]
-        values[name] = {field: value for field, value in _renamed(old[name]).items() if field in fields}
+        known = {field: value for field, value in _renamed(old[name]).items() if field in fields}
+        values[name] = ABSENT.get(name, {}) | known
     values["model"]["depth"] = old["model"]["decoder_layers"]
     values["training"]["matrix_rate"] = 0.0  # AdamW moved every weight
     values["training"]["domain_randomisation"] = old["training"]["room"] > 0

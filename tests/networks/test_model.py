@@ -17,7 +17,8 @@ WINDOW, OVERLAP = 8, 2
 
 @pytest.fixture(scope="module")
 def model():
-    return untrained(tiny()).requires_grad_(False)
+    """One whose free-running prediction is that with context alone."""
+    return untrained(tiny("model.context_weight=1")).requires_grad_(False)
 
 
 def with_windows(model, window, overlap):
@@ -170,7 +171,7 @@ def test_generation_equals_teacher_forcing_on_its_own_output(model, sections):
 
 
 def test_without_overlap_windows_are_generated_apart():
-    model = untrained(tiny("model.overlap=0")).requires_grad_(False)
+    model = untrained(tiny("model.context_weight=1", "model.overlap=0")).requires_grad_(False)
     content, style = codes(model, 19)
     whole = model.generate(content, style).magnitude
     for start, stop in ((0, 8), (8, 16), (16, 19)):

@@ -5,6 +5,7 @@ import typing
 
 import pytest
 from models import tiny
+from published_models import VOICED
 
 from ast_lib.config import Config, override
 from ast_lib.errors import AstError
@@ -99,7 +100,8 @@ def test_a_phase_weighs_the_reconstruction_with_0_or_more():
     ],
 )
 def test_what_does_not_go_together_is_refused_and_each_alone_is_not(assignments, message):
+    plain = override(extend(tiny()), "model.context_weight=1", *VOICED)
     with pytest.raises(AstError, match=message):
-        override(extend(tiny()), *assignments)
+        override(plain, *assignments)
     for assignment in assignments:
-        override(extend(tiny()), assignment)
+        override(plain, assignment)

@@ -8,7 +8,7 @@ import torch
 from models import untrained
 
 from ast_lib.checked import override
-from ast_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
+from ast_lib.config import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
 from ast_lib.errors import AstError
 from ast_lib.networks.checkpoint import load_weights, read_metadata
 from convert_weights import convert, main
@@ -16,8 +16,28 @@ from convert_weights import convert, main
 CONFIG = Config(
     name="old",
     data=DataConfig(pieces_per_kind=8, development_pieces=2, validation_pieces=2, development_seconds=2.0),
-    model=ModelConfig(content_width=64, style_width=32, decoder_width=64, depth=1, window=8, overlap=2),
-    training=TrainingConfig(steps=24, batch=4, seconds=1.0, matrix_rate=0.0, precision="32-true", validate_every=4),
+    model=ModelConfig(
+        content_width=64,
+        style_width=32,
+        decoder_width=64,
+        depth=1,
+        window=8,
+        overlap=2,
+        align_onsets=False,
+        context_weight=1.0,
+    ),
+    loss=LossConfig(log_spectral=0.0, style_spread=0.0),
+    training=TrainingConfig(
+        steps=24,
+        batch=4,
+        seconds=1.0,
+        matrix_rate=0.0,
+        precision="32-true",
+        domain_randomisation=False,
+        third_instruments=0.0,
+        own_style=True,
+        validate_every=4,
+    ),
 )
 SECTIONS = {
     "data": """{"manifest": "", "pieces_per_kind": 8, "test_pieces": 2, "validation_pieces": 2, "test_seconds": 2.0,
@@ -100,6 +120,15 @@ def test_weights_of_version_01_are_told_how_to_become_new_ones(tmp_path):
     with pytest.raises(AstError, match="made by another version") as error:
         load_weights(tmp_path / "old.safetensors")
     assert str(error.value).endswith(command)
+
+
+def test_what_a_file_leaves_out_has_the_default_of_version_01():
+    values = version_01()
+    later = {"model": ("align_onsets", "context_weight"), "loss": ("log_spectral", "style_spread")}
+    for section, names in (later | {"training": ("own_style",)}).items():
+        for name in names:
+            del values[section][name]
+    assert convert(values) == CONFIG
 
 
 # --- Fields that became one
