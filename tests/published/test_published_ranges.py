@@ -86,10 +86,6 @@ def test_a_phase_weighs_the_reconstruction_with_0_or_more():
             ["model.align_onsets=true", "model.style_encoder=class_vectors"],
             "model.align_onsets: found True, accepted is false with class_vectors styles",
         ),
-        (
-            ["model.style_noise=0.1", "model.style_encoder=class_vectors"],
-            "model.style_noise: found 0.1, accepted is 0 with model.style_encoder=class_vectors",
-        ),
         *(
             (
                 ["training.third_instruments=0.5", voiced],
