@@ -66,11 +66,10 @@ class RepresentationConfig:
 
 @checked
 class ModelConfig:
-    """Sizes of the networks and what they do to their codes (:mod:`ast_lib.networks`)."""
+    """Sizes of the networks and what they do in transfer (:mod:`ast_lib.networks`)."""
 
     heads: ClassVar[int] = 4  # of attention
     discriminator_width: ClassVar[int] = 128  # channels
-    critic_width: ClassVar[int] = 96  # channels
     feed_forward: ClassVar[int] = 3  # width of the decoder's feed-forward layers, in decoder widths
     style_fit: ClassVar[int] = 10  # steps that fit a style to one clip (ast_lib.transfer.one_shot)
 
@@ -82,12 +81,9 @@ class ModelConfig:
     decoder_width: Count = 256  # channels of the decoder
     window: Count = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: Whole = 16  # sections that two neighbouring windows share
-    content_noise: NonNegative = 0.0  # standard deviation of the noise on z_content, a channel of bounded capacity
-    style_noise: NonNegative = 0.0  # the same of z_style, for each window of a clip; a prototype has none
     align_onsets: bool = True  # of rendered voices: move a source by the difference of its latency and the target's
     context_weight: Share = 0.5  # free-running: weight of the prediction with context against the one without
     token_injection: bool = True  # add the section's content and the style to its token, beside the cross-attention
-    discriminator: Literal["conv", "conv_pooled"] = "conv"  # over sections; pooled: with mean and spread over the clip
 
     @property
     def residual_blocks(self) -> int:
@@ -113,9 +109,7 @@ class LossConfig:
     log_spectral: NonNegative = 0.05  # weight of the log-spectral distance in dB: quiet bins count as loud ones do
     phase: NonNegative = 0.3  # weight of the magnitude-weighted circular loss of the phase advance
     content_energy: NonNegative = 1e-3  # weight of the mean square of z_content: bounds the code's scale
-    agreement: NonNegative = 0.0  # weight of the relative change of z_content under back-translation
     style_spread: NonNegative = 5.0  # weight of the relative variance of z_style within a group
-    realism: NonNegative = 0.0  # weight of the critic's score of back-translated clips
 
 
 @checked
@@ -123,8 +117,6 @@ class Phase:
     """One phase of the curriculum: from ``start`` (share of all steps) the losses have these weights.
 
     ``adversarial`` grows linearly from its value in the phase before to this one over the first half of the phase.
-    ``back_translation`` is no weight but a share: of the clips that the content encoder hears as the model itself
-    plays them on another instrument.
     """
 
     name: str
@@ -133,8 +125,6 @@ class Phase:
     margin: NonNegative = 0.0  # between prototypes
     hsic: NonNegative = 0.0  # between style and content
     adversarial: NonNegative = 0.0  # against the discriminator
-    envelope: NonNegative = 0.0  # error of the frames' levels (ast_lib.losses.reconstruction.envelope_l1), per dB
-    back_translation: Share = 0.0
 
     reconstruction: ClassVar[float] = 1.0
 
@@ -153,11 +143,9 @@ class TrainingConfig:
     seconds: Positive = 3.0  # of a clip
     learning_rate: Positive = 1e-3  # of encoders and decoder: AdamW
     matrix_rate: NonNegative = 0.01  # of their weight matrices: Muon (ast_lib.training.optimizers); 0: AdamW
-    discriminator_rate: Positive = 1e-3  # learning rate of discriminator and critic
+    discriminator_rate: Positive = 1e-3  # learning rate of the discriminator
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"  # of lightning-fabric
     equalisation: NonNegative = 5.0  # dB, random smooth equalisation of the content encoder's input
-    gain: NonNegative = 0.0  # dB, random slow changes of loudness in the content encoder's input
-    decay: NonNegative = 0.0  # dB per second, largest random change of how notes decay in that input
     domain_randomisation: bool = (
         True  # rendered: rooms, timbres (training.augment), players, vibrato, tempi (data.pool)
     )

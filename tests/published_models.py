@@ -12,6 +12,8 @@ from ast_lib.published.model import PublishedModel
 from ast_lib.published.representation import PublishedFeatures
 from ast_lib.published.trainer import PublishedTrainer
 
+# What styles of voices, and statistics of each class, cannot have: a source without a voice.
+VOICED = ("training.third_instruments=0", "model.align_onsets=false")
 SHORT = ("training.steps=2", "training.seconds=0.3", "training.validate_every=2")
 # The preset, but small enough for a test: every choice is the paper's, no size is.
 SMALL_PAPER = override(

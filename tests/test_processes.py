@@ -26,18 +26,11 @@ CONFIG = tiny(
     "training.domain_randomisation=true",
     "training.third_instruments=0.4",
     "data.performances=8",
-    "training.gain=3",
-    "training.decay=40",
     "training.own_style=false",
     "loss.log_spectral=0.1",
-    "loss.agreement=0.3",
     "loss.style_spread=0.5",
-    "loss.realism=0.1",
-    "model.content_noise=0.1",
-    "model.style_noise=0.1",
     "training.validate_every=2",
-    'curriculum=[{"name": "all", "start": 0.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, '
-    '"adversarial": 0.5, "envelope": 0.1, "back_translation": 0.5}]',
+    'curriculum=[{"name": "all", "start": 0.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, "adversarial": 0.5}]',
 )
 HALVES = (Part(0, 2), Part(1, 2))
 
@@ -56,9 +49,7 @@ def test_the_parts_of_a_batch_are_the_batch():
         assert np.array_equal(np.concatenate([getattr(half, name) for half in halves]), values)
 
 
-@pytest.mark.parametrize(
-    "name", ["equalise", "timbre", "change_gain", "change_decay", "record_in_room", "corrupt_context"]
-)
+@pytest.mark.parametrize("name", ["equalise", "timbre", "record_in_room", "corrupt_context"])
 def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
     features, shape = random_features(CONFIG, 6, 3), CONFIG.representation
     audio = torch.randn(6, 500, generator=generator())
@@ -70,10 +61,6 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
             return augment.equalise(clips, shape, 5.0, generator(), part=part).stft_magnitude
         if name == "timbre":
             return augment.equalise(clips, shape, 5.0, generator(), 4, part).stft_magnitude
-        if name == "change_gain":
-            return augment.change_gain(clips, shape, 5.0, generator(), part).cqt_magnitude
-        if name == "change_decay":
-            return augment.change_decay(clips, shape, 40.0, generator(), part).cqt_magnitude
         if name == "record_in_room":
             return record_in_room(part.own(audio), 22050, 0.8, generator(), part)
         return augment.corrupt_context(clips.stft_magnitude, part.own(own), generator(), part)[0]
@@ -184,7 +171,7 @@ def test_two_processes_learn_what_one_does_from_the_same_global_batch(two_proces
     for name in ("model", "discriminator"):
         for key, gradient in expected[f"{name} gradients"].items():
             found = first[f"{name} gradients"][key]
-            # Rounding alone is about 1e-6; the quiet bins of what the model itself played magnify it. The discriminator
+            # Rounding alone is about 1e-6; quiet bins magnify it. The discriminator
             # hears styles of encoders that Muon has moved, whose half precision magnifies it more.
             near = 1e-4 if name == "model" else 1e-2
             assert (found - gradient).norm() <= near * gradient.norm() + 1e-8, (name, key)

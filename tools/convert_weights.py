@@ -1,7 +1,9 @@
-"""Convert weights of version 0.1: ``python tools/convert_weights.py OLD.safetensors NEW.safetensors``.
+"""Convert older weights: ``python tools/convert_weights.py OLD.safetensors NEW.safetensors``.
 
-The numbers stay. A field of the configuration that became a constant, or belongs to the published system alone, goes; a
-file in which it has another value than the constant is refused. What was renamed gets its new name.
+The numbers stay. A field of the configuration that became a constant, belongs to the published system alone, or
+switched on an ingredient that this version does not have, goes; a file in which it has another value than the constant,
+or in which the ingredient is on, is refused. What was renamed gets its new name. Older are weights of version 0.1, and
+those of the code after it whose configuration has a field of :data:`REMOVED`.
 """
 
 import argparse
@@ -24,7 +26,19 @@ SECTIONS = ("data", "representation", "model", "loss", "training")
 RENAMED = {
     "test_pieces": "development_pieces",
     "test_seconds": "development_seconds",
-    "level": "envelope",
+}
+# Ingredients that this version does not have: the values that switch them off.
+REMOVED = {
+    "model": {"content_noise": 0.0, "style_noise": 0.0, "discriminator": "conv"},
+    "loss": {"agreement": 0.0, "realism": 0.0},
+    "training": {"gain": 0.0, "decay": 0.0},
+    "curriculum": {"envelope": 0.0, "level": 0.0, "back_translation": 0.0},  # of each phase
+}
+# What version 0.1 did where it had no field, or a file leaves it out; the defaults of now are others.
+ABSENT = {
+    "model": {"align_onsets": False, "context_weight": 1.0},
+    "loss": {"log_spectral": 0.0, "style_spread": 0.0},
+    "training": {"third_instruments": 0.0, "own_style": True},
 }
 # Fields of training that are one field now: their values where it is true; they were 0 where it is false.
 RANDOMISED = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
@@ -32,22 +46,47 @@ CORRUPTED = {f"context_{name}": rate for name, rate in RATES._asdict().items()}
 
 
 def convert(old: dict) -> Config:
-    """This version's configuration from that of version 0.1, as dictionaries.
+    """This version's configuration from an older one, as dictionaries.
 
     Raises:
         AstError: for a value that this version has no field for.
     """
-    if "soundfont_shares" not in old:
-        raise AstError("configuration: found none of version 0.1, accepted is one with its field soundfont_shares")
+    plain = _without_removed(old)
+    if "soundfont_shares" in old:
+        return _from_version_01(plain)
+    if plain == old:
+        raise AstError("configuration: found none of an older version, accepted is one with a field that was removed")
+    return from_values(Config, plain)
+
+
+def _without_removed(old: dict) -> dict:
+    """A configuration without the fields of :data:`REMOVED`, which must be off."""
+    values = dict(old)
+    for section, off in REMOVED.items():
+        tables = old[section] if section == "curriculum" else [old[section]]
+        for table in tables:
+            for field in off.keys() & table.keys():
+                if table[field] != off[field]:
+                    accepted = f"accepted is {off[field]!r}: this version has no such ingredient"
+                    raise AstError(f"{section}.{field}: found {table[field]!r}, {accepted}")
+        kept = [{field: value for field, value in table.items() if field not in off} for table in tables]
+        values[section] = kept if section == "curriculum" else kept[0]
+    values["model"].pop("critic_width", None)  # of a network that training alone had
+    return values
+
+
+def _from_version_01(old: dict) -> Config:
+    """This version's configuration from that of version 0.1, without the fields of :data:`REMOVED`."""
     values = {name: old[name] for name in ("name", "instruments", "soundfonts")}
     for name in SECTIONS:
         fields = [field.name for field in dataclasses.fields(getattr(Config("default"), name))]
-        values[name] = {field: value for field, value in _renamed(old[name]).items() if field in fields}
+        known = {field: value for field, value in _renamed(old[name]).items() if field in fields}
+        values[name] = ABSENT.get(name, {}) | known
     values["model"]["depth"] = old["model"]["decoder_layers"]
     values["training"]["matrix_rate"] = 0.0  # AdamW moved every weight
     values["training"]["domain_randomisation"] = old["training"]["room"] > 0
     values["training"]["teacher_forcing"] = old["training"]["context_own"] == 0
-    values["curriculum"] = [_renamed(phase) for phase in old["curriculum"]]
+    values["curriculum"] = [dict(phase) for phase in old["curriculum"]]
     for phase in values["curriculum"]:
         _require("curriculum.reconstruction", phase.pop("reconstruction"), 1.0)
     config = from_values(Config, values)
@@ -81,7 +120,7 @@ def _require(field: str, found: object, accepted: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Convert weights of version 0.1 to this version.")
+    parser = argparse.ArgumentParser(description="Convert older weights to this version.")
     parser.add_argument("old", type=pathlib.Path, metavar="OLD")
     parser.add_argument("new", type=pathlib.Path, metavar="NEW")
     options = parser.parse_args(arguments)

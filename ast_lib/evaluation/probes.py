@@ -72,11 +72,8 @@ def section_pitch(clip: PairedClip, times: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed: int = 0) -> dict[str, np.ndarray]:
+def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16) -> dict[str, np.ndarray]:
     """The codes of clips on every instrument of the model, instrument after instrument, as the decoder reads them.
-
-    Args:
-        seed: of the channels' noise, which is every clip's own.
 
     Returns:
         ``content`` ``(N, S, content_size)``, ``style`` and ``style_fitted``, that of :mod:`ast_lib.transfer.one_shot`,
@@ -84,12 +81,11 @@ def encode(model: TransferModel, clips: list[PairedClip], batch: int = 16, seed:
         ``pitch`` ``(N, S)``: :func:`section_pitch` in the middle of a section.
     """
     shape, instruments = model.config.representation, model.config.instruments
-    noise, codes = torch.Generator().manual_seed(seed), []
+    codes = []
     for instrument in instruments:
         for start in range(0, len(clips), batch):
             features = model.representation(stack_audio(clips[start : start + batch], instrument))
-            content = model.encode_content(features, noise=noise)
-            style = model.encode_style(features, noise=noise).float()
+            content, style = model.encode_content(features), model.encode_style(features).float()
             codes.append((content, style, fit_styles(model, features, style, model.config.model.style_fit)))
     content, style, fitted = (torch.cat(parts).numpy() for parts in zip(*codes, strict=True))
     middles = (np.arange(content.shape[1]) + 0.5) * shape.section_frames - 0.5

@@ -2,8 +2,7 @@
 
 Chapter: ``notebooks/08_adversary.md``, whose equations the docstrings name. The discriminator minimises
 :func:`discriminator_cross_entropy` on style, prototypes and content; the encoders minimise it on style, and on content
-one of the two objectives below it. The last two are of another adversary, the critic of converted clips (chapter
-``notebooks/11_training.md``).
+the objective below it.
 """
 
 from torch import Tensor
@@ -55,38 +54,3 @@ def negative_entropy(logits: Tensor) -> Tensor:
     """
     log_probability = F.log_softmax(logits, dim=-1)
     return (log_probability.exp() * log_probability).sum(dim=-1).mean()
-
-
-@full_precision
-def critic_hinge(real: Tensor, converted: Tensor, weight: float = 1.0) -> Tensor:
-    """What the critic minimises: mean of ``max(0, 1 − score)`` of real clips plus ``max(0, 1 + score)`` of converted.
-
-    See equation ``critic-hinge``.
-
-    Args:
-        real, converted: scores of any shapes.
-        weight: of the converted ones.
-
-    Returns:
-        scalar of at least 0, reached where real clips score 1 or more and converted ones −1 or less; 2 for scores of 0.
-
-    Source: Lim and Ye, "Geometric GAN" (2017), section 3.
-    """
-    return F.relu(1 - real).mean() + weight * F.relu(1 + converted).mean()
-
-
-@full_precision
-def realism_loss(converted: Tensor) -> Tensor:
-    """What encoders and decoder minimise against the critic: minus the mean score of converted clips.
-
-    See equation ``critic-hinge``. Its gradient does not vanish where the critic is sure.
-
-    Args:
-        converted: scores of any shape.
-
-    Returns:
-        scalar, not bounded; below 0 where the critic takes converted clips for real ones.
-
-    Source: Lim and Ye, "Geometric GAN" (2017), section 3.
-    """
-    return -converted.mean()

@@ -65,29 +65,3 @@ def log_spectral(estimate: Tensor, truth: Tensor, floor: float = 1e-3) -> Tensor
     difference = (20 / math.log(10)) * ((estimate + floor).log() - (truth + floor).log())
     # The norm's gradient is 0 at 0, where that of a root of a mean would be NaN.
     return torch.linalg.vector_norm(difference, dim=-1).mean() / math.sqrt(difference.shape[-1])
-
-
-@full_precision
-def envelope_l1(estimate: Tensor, truth: Tensor, floor: float = 1e-2) -> Tensor:
-    """Mean absolute error of the frames' levels, ``mean_t |10 log10((sum_f â² + floor²) / (sum_f a² + floor²))|``.
-
-    See equation ``recon-level``. Errors of single bins that cancel in the sum cost nothing here, a frame that is too
-    loud or too soft as a whole does: the envelope of a note.
-
-    Args:
-        estimate, truth: magnitudes, ``(..., F)``, of one shape.
-        floor: above 0; magnitude below which differences fade.
-
-    Returns:
-        scalar in dB of at least 0. Both magnitudes and the floor scaled by one factor give the same, and so does an
-        exchange of bins. Two silent spectra are equal, with gradient 0.
-
-    Raises:
-        AstError: for different shapes, complex input or a floor that is not above 0.
-
-    Source: ours; the energy loss of text-to-speech compares the same quantity (Ren et al., "FastSpeech 2", 2021).
-    """
-    check_magnitudes(estimate, truth)
-    check_positive(floor=floor)
-    energy, wanted = (magnitude.square().sum(dim=-1) + floor**2 for magnitude in (estimate, truth))
-    return (10 / math.log(10)) * (energy.log() - wanted.log()).abs().mean()

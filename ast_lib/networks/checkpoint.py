@@ -128,9 +128,7 @@ def load_weights(path: str | os.PathLike, kind: type[TransferModel] = TransferMo
         config = from_values(kind.configuration, read_metadata(path)["config"])
     except AstError as error:
         convert = f"python tools/convert_weights.py {path} NEW.safetensors"
-        raise AstError(
-            f"weights: {path} was made by another version ({error}); weights of version 0.1: {convert}"
-        ) from error
+        raise AstError(f"weights: {path} was made by another version ({error}); older weights: {convert}") from error
     model = kind(config)
     tensors = safetensors.torch.load_file(path)
     for name, tensor in tensors.items():

@@ -13,7 +13,6 @@ from ast_lib.audio.streams import Stream, cut
 from ast_lib.config import Config
 from ast_lib.networks.decoder import Decoder, Prediction
 from ast_lib.networks.encoders import SectionEncoder
-from ast_lib.networks.noise import channel, sample_noise
 from ast_lib.representation.features import Features, Representation
 from ast_lib.representation.phase import lock_phase
 
@@ -93,24 +92,16 @@ class TransferModel(nn.Module):
         starts = range(0, max(sections - self.config.model.overlap, 1), step)
         return [(start, min(start + size, sections)) for start in starts]
 
-    def encode_content(self, features: Features, noise: torch.Generator | None = None) -> Tensor:
+    def encode_content(self, features: Features) -> Tensor:
         """``z_content`` ``(B, S, content_size)`` of audio of any length, in windows as long as training's.
 
-        Of two overlapping windows each section comes from the one in whose middle it lies further. With
-        ``model.content_noise`` the noise of the channel is in it (:func:`channel`, whose argument ``noise`` is).
+        Of two overlapping windows each section comes from the one in whose middle it lies further.
         """
         inputs = self.encoder_input(features)
-        content = torch.cat(list(self._content_windows([inputs], inputs.shape[1])), dim=1)
-        return channel(content, self.config.model.content_noise, noise, stays=True)
+        return torch.cat(list(self.content_windows([inputs], inputs.shape[1])), dim=1)
 
     def content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
         """As :meth:`encode_content`, of :meth:`input_windows` of ``sections`` in all: the same, window by window."""
-        noise = sample_noise((1, sections, self.config.model.content_size), stays=True)  # 20 MB for an hour
-        for content in self._content_windows(inputs, sections):
-            yield content + self.config.model.content_noise * noise[:, : content.shape[1]].to(content)
-            noise = noise[:, content.shape[1] :]
-
-    def _content_windows(self, inputs: Iterable[Tensor], sections: int) -> Iterator[Tensor]:
         window, overlap, spans = self.config.model.window, self.config.model.overlap, self.windows(sections)
         seen = [(max(min(start, sections - window), 0), stop) for start, stop in spans]  # the last one is full too
         for (start, stop), (begin, _), inside in zip(spans, seen, cut(inputs, seen), strict=True):
@@ -118,29 +109,18 @@ class TransferModel(nn.Module):
             last = stop if stop == sections else stop - (overlap - overlap // 2)
             yield self.content_encoder(inside)[:, first - begin : last - begin]
 
-    def encode_style(self, features: Features, noise: torch.Generator | None = None) -> Tensor:
-        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output.
-
-        With ``model.style_noise`` each window has noise of its own: the longer a clip, the more certain its style.
-        """
-        return channel(self._styles(features), self.config.model.style_noise, noise).mean(dim=1)
-
-    def mean_style(self, features: Features) -> Tensor:
-        """As :meth:`encode_style`, without noise."""
-        return self._styles(features).mean(dim=1)
+    def encode_style(self, features: Features) -> Tensor:
+        """``z_style`` ``(B, style_size)``: the mean over windows of the style encoder's output."""
+        inputs = self.encoder_input(features)
+        return self._style([inputs], inputs.shape[1])
 
     def style_of(self, sound: Stream) -> Tensor:
-        """As :meth:`mean_style`, of a stream."""
-        sections = self.representation.sections(sound.samples)
-        return self._window_styles(self.input_windows(sound), sections).mean(dim=1)
+        """As :meth:`encode_style`, of a stream."""
+        return self._style(self.input_windows(sound), self.representation.sections(sound.samples))
 
-    def _styles(self, features: Features) -> Tensor:
-        inputs = self.encoder_input(features)
-        return self._window_styles([inputs], inputs.shape[1])
-
-    def _window_styles(self, inputs: Iterable[Tensor], sections: int) -> Tensor:
-        """``z_style`` of each window, ``(B, windows, style_size)``."""
-        return torch.stack([self.style_encoder(window) for window in cut(inputs, self.windows(sections))], dim=1)
+    def _style(self, inputs: Iterable[Tensor], sections: int) -> Tensor:
+        windows = [self.style_encoder(window) for window in cut(inputs, self.windows(sections))]
+        return torch.stack(windows, dim=1).mean(dim=1)
 
     # --- Predictions
 

@@ -67,7 +67,7 @@ class PublishedModelConfig(ModelConfig):
     style_encoder: Literal["transformer", "class_vectors", "one_hot"] = "transformer"  # [CLS], or a vector a voice
     decoder: Literal["transformer", "cnn", "gru", "vit"] = "transformer"  # cnn around it, gru with attention, patches
     memory: Literal["2S", "S+1"] = "2S"  # what the decoder attends to: the style once a section, or once
-    discriminator: Literal["conv", "conv_pooled", "mlp"] = "conv"  # mlp: on the mean of content alone
+    discriminator: Literal["conv", "mlp"] = "conv"  # over sections; mlp: on the mean of content alone
     discriminators: Literal[1, 2] = 1  # 1 for content and style, or one for each
     inference_feedback: Literal["section", "hidden"] = "section"  # free-running token of the past; hidden: as published
     input_norm: bool = False  # normalise the decoder's tokens; hidden states fed back are not, as published
@@ -152,8 +152,6 @@ class PublishedConfig(Config):
         yield "representation.section_overlap", overlap < shape.section_frames, below
         fits = shape.join_shift <= overlap
         yield "representation.join_shift", fits, f"0 to representation.section_overlap ({overlap})"
-        one = "0 with a representation.section_overlap: frames that two sections share have one loudness"
-        yield "training.gain", training.gain == 0 or overlap == 0, one
         each = f"{len(self.voices)} or more, one a voice, with model.style_encoder=one_hot"
         yield "model.style_size", form != "one_hot" or size >= len(self.voices), each
         shared = loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)
@@ -162,22 +160,16 @@ class PublishedConfig(Config):
         )
         yield "model.style_size", size == model.content_size or not shared, equal
         heard = form == "transformer"
-        yield "model.style_noise", heard or not model.style_noise, f"0 with model.style_encoder={form}"
         yield "model.align_onsets", heard or not model.align_onsets, f"false with {form} styles"
         section = model.context_weight == 1 or model.inference_feedback == "section"
         yield "model.context_weight", section, "1 with model.inference_feedback=hidden"
         unvoiced = heard and shape.statistics == "shared"
         what = "0 with representation.statistics=per_class, or styles of voices (model.style_encoder)"
-        yield "curriculum.back_translation", unvoiced or not any(self._found("curriculum.back_translation")), what
         yield "training.third_instruments", unvoiced or not training.third_instruments, what
         turns = training.alternate == (0, 0) or min(training.alternate) >= 1
         yield "training.alternate", turns, "0, 0 or two numbers of 1 or more"
         fits = loss.hsic != "unbiased" or training.batch >= 4
         yield "loss.hsic", fits, "biased or published for a training.batch below 4"
-        if shape.output == "complex":
-            yield "loss.realism", loss.realism == 0, "0 with representation.output=complex"
-            silent = not any(self._found("curriculum.envelope"))
-            yield "curriculum.envelope", silent, "0 in each phase with representation.output=complex"
 
 
 def extend(config: Config) -> PublishedConfig:

@@ -42,8 +42,6 @@ class ComplexPrediction(_OfVoices):
     imaginary: Tensor
     voices: Tensor | None = None
 
-    magnitude = None  # the critic hears none
-
     @property
     def context(self) -> Tensor:
         """What the decoder is shown of it later on: the frames of both parts, ``(B, S, 2T, F)``."""

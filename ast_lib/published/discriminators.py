@@ -6,7 +6,6 @@ time; :class:`TwoDiscriminators` has one network for content and one for style.
 
 from torch import Tensor, nn
 
-from ast_lib.networks.critic import Critic
 from ast_lib.networks.discriminator import Discriminator
 from ast_lib.published.config import PublishedConfig
 from ast_lib.published.encoders import initialise
@@ -55,10 +54,7 @@ class TwoDiscriminators(nn.Module):
 
 
 def build_discriminator(config: PublishedConfig) -> nn.Module:
-    """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have.
-
-    With ``loss.realism`` it has a ``critic``, which learns beside it.
-    """
+    """The discriminator of a configuration: ``content_logits`` and ``style_logits`` are what all have."""
     sizes, classes = config.model, len(config.voices)
 
     def network(size: int) -> nn.Module:
@@ -72,6 +68,4 @@ def build_discriminator(config: PublishedConfig) -> nn.Module:
         if sizes.discriminator != "mlp":  # no weights without a use
             discriminator.content.from_style = discriminator.style.from_content = None
     initialise(discriminator, sizes.initial_gain)
-    if config.loss.realism:
-        discriminator.critic = Critic(config)
     return discriminator

@@ -16,7 +16,6 @@ from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
 from ast_lib.networks.encoders import SectionEncoder
 from ast_lib.networks.model import SMALLEST, TransferModel
-from ast_lib.networks.noise import channel
 from ast_lib.published.config import PublishedConfig, extend
 from ast_lib.published.decoders import build_decoder
 from ast_lib.published.encoders import OneHot, PictureEncoder, initialise
@@ -150,26 +149,23 @@ class PublishedModel(TransferModel):
 
     # --- Styles that belong to a voice
 
-    def encode_style(self, features: PublishedFeatures, noise: torch.Generator | None = None) -> Tensor:
+    def encode_style(self, features: PublishedFeatures) -> Tensor:
         """As of :class:`TransferModel`.
 
         Raises:
             AstError: for features without ``voices``, where the model has a style for each voice but none for a clip.
         """
-        return channel(self._styles(features), self.config.model.style_noise, noise).mean(dim=1)
+        if self.config.model.style_encoder == "transformer":
+            return super().encode_style(features)
+        if features.voices is None:
+            raise self._no_style()
+        return self.style_encoder(features.voices)
 
     def style_of(self, sound: Stream) -> Tensor:
         """As of :class:`TransferModel`, where the model has a style for a clip."""
         if self.config.model.style_encoder != "transformer":
             raise self._no_style()
         return super().style_of(sound)
-
-    def _styles(self, features: PublishedFeatures) -> Tensor:
-        if self.config.model.style_encoder == "transformer":
-            return super()._styles(features)
-        if features.voices is None:
-            raise self._no_style()
-        return self.style_encoder(features.voices)[:, None]
 
     def _no_style(self) -> AstError:
         return AstError(

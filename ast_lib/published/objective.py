@@ -75,9 +75,6 @@ class PublishedObjective(Objective):
             "spectral": spectral(estimate, truth),
         }
 
-    def envelope(self, prediction: SectionTensors, batch: Batch, weight: float) -> Tensor:
-        return super().envelope(dataclasses.replace(prediction, voices=batch.labels), batch, weight)
-
     def margin(self, prototypes: Tensor) -> Tensor:
         loss = self.config.loss
         return MARGIN[loss.margin_form](prototypes, loss.margin, relative=loss.margin_relative)

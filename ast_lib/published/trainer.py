@@ -50,7 +50,7 @@ class PublishedTrainer(Trainer):
     def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
         model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
 
-    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
         # Of the dropout, the one kind of chance that differs with the number of processes.
         torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
         return super().generator_losses(batch, step)
@@ -63,19 +63,19 @@ class PublishedTrainer(Trainer):
             totals, training.validate_every, training.plateau, training.patience
         )
 
-    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Batch, Tensor]:
+    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Tensor]:
         if turns(self.config.training.alternate, self.step)[0]:
             return super()._generator_step(batch)
         with torch.no_grad():
-            losses, heard, content = self.generator_losses(batch, self.step)
+            losses, content = self.generator_losses(batch, self.step)
             losses["total"] = self.objective.total(losses, self.step)
-        return self._finite(losses, batch), heard, content
+        return self._finite(losses, batch), content
 
-    def _discriminator_step(self, batch: Batch, heard: Batch, content: Tensor) -> dict[str, float]:
+    def _discriminator_step(self, batch: Batch, content: Tensor) -> dict[str, float]:
         if turns(self.config.training.alternate, self.step)[1]:
-            return super()._discriminator_step(batch, heard, content)
+            return super()._discriminator_step(batch, content)
         with torch.no_grad():
-            return self._finite(self._discriminator_losses(heard, content), batch)
+            return self._finite(self._discriminator_losses(batch, content), batch)
 
     def _gradients(self, network: nn.Module, loss: Tensor, clip: float) -> Tensor:
         if network is self.discriminator:
@@ -92,7 +92,7 @@ class PublishedTrainer(Trainer):
         clips, voices = self.reference
         features = dataclasses.replace(validation.reference_features(self.average, clips), voices=voices)
         styles = [
-            self.average.mean_style(features.take(few)) for few in torch.arange(len(clips)).split(validation.CHUNK)
+            self.average.encode_style(features.take(few)) for few in torch.arange(len(clips)).split(validation.CHUNK)
         ]
         prototypes = class_prototypes(torch.cat(styles), voices, len(self.config.voices))
         self.average.prototypes.copy_(prototypes)

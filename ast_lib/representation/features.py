@@ -71,10 +71,6 @@ class Features(SectionTensors):
         """Those of the clips with these indices ``(n,)``."""
         return self.map(lambda tensor: tensor[clips])
 
-    def put(self, clips: Tensor, features: Self) -> Self:
-        """A copy in which the clips with these indices ``(n,)`` are those of ``features``."""
-        return self.map(lambda mine, theirs: mine.index_copy(0, clips, theirs), features)
-
 
 class Representation(nn.Module):
     """Audio to :class:`Features` and back, as one configuration describes it.

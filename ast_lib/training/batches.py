@@ -9,7 +9,6 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,25 +27,6 @@ AHEAD = 3  # batches that each worker makes ahead
 SHARED_MEMORY = "/dev/shm"  # through which workers on Linux hand over what they made
 
 
-class Translation(NamedTuple):
-    """Clips of a batch as the model plays them on another instrument.
-
-    Attributes:
-        chosen: which clips ``(n,)``.
-        content: their ``z_content`` before ``(n, S, content_size)``, a constant.
-        magnitude: what the decoder made of them, normalised ``(n, S, T, F)``, with gradients where ``loss.realism``
-            has a weight.
-        voices: of the instruments that they are played on ``(n,)``.
-        weight: of a mean over these clips in the mean over processes; 1 where there is one process.
-    """
-
-    chosen: Tensor
-    content: Tensor
-    magnitude: Tensor
-    voices: Tensor
-    weight: float
-
-
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """One training batch on the training device.
@@ -59,7 +39,6 @@ class Batch:
         heard: what the content encoder hears of them: perhaps another player (:mod:`ast_lib.data.pool`), in a room.
         heard_labels: the voices ``(B,)`` of ``heard``; -100 for an instrument that is never played.
         frames: of the clips' STFT; the last section may be filled up beyond them.
-        translation: the clips that ``heard`` has as the model plays them, if any.
     """
 
     features: Features
@@ -68,7 +47,6 @@ class Batch:
     heard: Features
     heard_labels: Tensor
     frames: int
-    translation: Translation | None = None
 
 
 class Batches:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ast_lib.config import Phase
 
-WEIGHTS = ("reconstruction", "contrastive", "margin", "hsic", "adversarial", "envelope")
+WEIGHTS = ("reconstruction", "contrastive", "margin", "hsic", "adversarial")
 
 
 def phase_at(phases: Sequence[Phase], step: int, steps: int) -> int:

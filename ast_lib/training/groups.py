@@ -34,7 +34,7 @@ def style_spread(styles: Tensor, groups: Tensor) -> Tensor:
     The clips of a group differ in what is played and in nothing else.
 
     Args:
-        styles: ``(B, style_size)`` of the global batch, without noise.
+        styles: ``(B, style_size)`` of the global batch.
         groups: ``(B,)``; a group of one clip has no spread.
     """
     styles = styles.float()

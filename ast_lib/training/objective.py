@@ -10,19 +10,17 @@ import torch
 from torch import Tensor
 
 from ast_lib.config import Config, Phase
-from ast_lib.losses.adversarial import critic_hinge, discriminator_cross_entropy, negative_entropy, realism_loss
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
 from ast_lib.losses.contrastive import supervised_info_nce
 from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import class_prototypes, prototype_margin
 from ast_lib.losses.phase import phase_advance_loss
-from ast_lib.losses.reconstruction import envelope_l1, log_spectral, magnitude_l1
+from ast_lib.losses.reconstruction import log_spectral, magnitude_l1
 from ast_lib.networks.decoder import Prediction
 from ast_lib.networks.discriminator import Discriminator
 from ast_lib.networks.model import TransferModel
-from ast_lib.networks.noise import channel_noise
 from ast_lib.processes import ALONE, Part
-from ast_lib.training.augment import change_decay, change_gain, corrupt_context, equalise
-from ast_lib.training.back_translation import back_translate
+from ast_lib.training.augment import corrupt_context, equalise
 from ast_lib.training.batches import Batch
 from ast_lib.training.curriculum import loss_weights, phase_at
 from ast_lib.training.groups import group_styles, style_spread
@@ -39,7 +37,7 @@ class Objective:
 
     # Losses that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
     reconstruction_terms = ("magnitude", "log_spectral", "phase", "content_energy")
-    constant_terms = ("agreement", "realism", "style_spread")  # with one weight in all phases
+    constant_terms = ("style_spread",)  # with one weight in all phases
 
     def __init__(self, config: Config, model: TransferModel, discriminator: Discriminator, part: Part = ALONE):
         self.config, self.model, self.discriminator, self.part = config, model, discriminator, part
@@ -49,27 +47,21 @@ class Objective:
         """The phase of the curriculum that a step belongs to."""
         return self.phases[phase_at(self.phases, step, self.config.training.steps)]
 
-    def generator(self, batch: Batch, step: int, random: torch.Generator) -> tuple[dict[str, Tensor], Batch, Tensor]:
+    def generator(self, batch: Batch, random: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
         """Unweighted losses of the encoders and the decoder, and ``z_content`` for the discriminator's own step.
 
         Args:
             batch: the clips.
-            step: of the run, for the curriculum.
             random: source of chance of this step.
 
         Returns:
-            the losses by name, scalars; the batch as it was heard; and ``z_content`` ``(B, S, content_size)``,
-            detached. The discriminator's weights get gradients that its own step clears.
+            the losses by name, scalars; and ``z_content`` ``(B, S, content_size)``, detached. The discriminator's
+            weights get gradients that its own step clears.
         """
-        config, model, part, phase = self.config, self.model, self.part, self.phase(step)
-        if phase.back_translation:
-            batch = back_translate(self, batch, phase.back_translation, random)
+        config, model, part = self.config, self.model, self.part
         target = model.target(batch.features)
         content = model.content_encoder(model.encoder_input(self.heard(batch, random)))
-        energy, translated = content.float().square().mean(), self.translation(batch, content)
-        content = self.noisy(content, config.model.content_noise, random)
-        clean_styles = self.styles(batch)
-        styles = part.gather(self.noisy(clean_styles, config.model.style_noise, random))
+        energy, styles = content.float().square().mean(), part.gather(self.styles(batch))
         voices, groups = part.gather(batch.labels), part.gather(batch.groups)
         prototypes = class_prototypes(styles, voices, len(config.voices))
         decoder_style = part.own(group_styles(styles, groups, config.training.own_style))
@@ -78,42 +70,33 @@ class Objective:
         adversarial = self.confusion(batch, content, styles, prototypes, voices)
         losses = {
             **self.reconstruction(prediction, batch),
-            "envelope": self.envelope(prediction, batch, phase.envelope),
             "content_energy": energy,
-            **translated,
-            "style_spread": style_spread(part.gather(clean_styles), groups),
+            "style_spread": style_spread(styles, groups),
             "contrastive": supervised_info_nce(styles, groups, config.loss.temperature),
             "margin": self.margin(prototypes),
             "hsic": self.dependence(styles, part.gather(content.mean(dim=1))),
             "adversarial": adversarial,
         }
-        return losses, batch, content.detach()
+        return losses, content.detach()
 
-    def discriminate(self, batch: Batch, content: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the discriminator minimises: cross-entropy on ``z_content``, on ``z_style`` with ``z_class``, and the
-        critic's loss, 0 without clips for it.
+    def discriminate(self, batch: Batch, content: Tensor) -> tuple[Tensor, Tensor]:
+        """What the discriminator minimises: cross-entropy on ``z_content``, and on ``z_style`` with ``z_class``.
 
-        Only the discriminator and its critic get gradients.
+        Only the discriminator gets gradients.
 
         Args:
-            batch: as :meth:`generator` returned it.
-            content: ``z_content`` of the batch, detached.
+            batch: the clips.
+            content: their ``z_content``, detached.
         """
-        part, critic = self.part, getattr(self.discriminator, "critic", None)
+        part = self.part
         with torch.no_grad():
             styles, voices = part.gather(self.styles(batch)), part.gather(batch.labels)
             prototypes = class_prototypes(styles, voices, len(self.config.voices))
-        logits, translation = self.discriminator.content_logits(content), batch.translation
-        hinge = logits.new_zeros((), dtype=torch.float32)
-        if critic is not None and translation is not None:
-            critic.train()
-            magnitudes = torch.cat([self.model.target(batch.features), translation.magnitude.detach()])
-            scores = critic(magnitudes, torch.cat([batch.labels, translation.voices]))
-            hinge = critic_hinge(scores[: len(content)], scores[len(content) :], translation.weight)
+        logits = self.discriminator.content_logits(content)
         known = (batch.heard_labels >= 0).float().mean()
         on_content = discriminator_cross_entropy(logits, batch.heard_labels) * known
         on_content = on_content / part.gather(known[None]).mean().clamp_min(1e-6)  # clips of no voice have no weight
-        return on_content, self._on_style(styles, prototypes, voices), hinge
+        return on_content, self._on_style(styles, prototypes, voices)
 
     def total(self, losses: dict[str, Tensor], step: int) -> Tensor:
         """The weighted sum that the generator minimises at a step."""
@@ -128,11 +111,9 @@ class Objective:
     # --- What the networks hear
 
     def heard(self, batch: Batch, random: torch.Generator):
-        """Features of the batch as the content encoder hears them: with another equalisation, loudness and decay."""
-        shape, training, part = self.config.representation, self.config.training, self.part
-        heard = equalise(batch.heard, shape, training.equalisation, random, part=part)
-        heard = change_gain(heard, shape, training.gain, random, part)
-        return change_decay(heard, shape, training.decay, random, part)
+        """Features of the batch as the content encoder hears them: with another equalisation."""
+        decibels = self.config.training.equalisation
+        return equalise(batch.heard, self.config.representation, decibels, random, part=self.part)
 
     def styles(self, batch: Batch) -> Tensor:
         """``z_style`` ``(B, style_size)`` of the clips of a batch, each in one window."""
@@ -146,25 +127,6 @@ class Objective:
             nothing = torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
             own = self.model.decoder(target, nothing, content, style).context.float()
         return corrupt_context(target, own, random, self.part)
-
-    def noisy(self, code: Tensor, std: float, random: torch.Generator) -> Tensor:
-        """As :func:`ast_lib.networks.noise.channel`, in training: the noise is each clip's own.
-
-        Args:
-            code: of clips, ``z_content`` ``(B, S, D)``, whose noise has a part that stays, or ``z_style`` ``(B, D)``.
-            std: ``model.content_noise`` or ``model.style_noise``; 0 changes nothing.
-            random: source of chance of this step.
-        """
-        if std == 0:
-            return code
-        noise = self.part.noise(code, random)
-        if code.ndim == 3:
-            clips, _, values = code.shape
-            offset, strength = (
-                self.part.draw(sample, clips, 1, values, generator=random) for sample in (torch.randn, torch.rand)
-            )
-            noise = channel_noise(noise, offset.to(noise), strength.to(noise))
-        return code + std * noise.to(code)
 
     # --- The losses
 
@@ -184,34 +146,6 @@ class Objective:
             # gradient here, but does from ``magnitude_l1``.
             distance = log_spectral(estimate[:, ::4].clamp_min(1e-3) ** power, truth[:, ::4] ** power)
         return {"magnitude": magnitude_l1(estimate, truth), "log_spectral": distance, "phase": phase * audible}
-
-    def envelope(self, prediction: Prediction, batch: Batch, weight: float) -> Tensor:
-        """:func:`envelope_l1` of predicted magnitudes, in dB; 0 where its weight is 0, since it costs time."""
-        truth, power = batch.features.stft_magnitude, 1 / self.config.representation.compression
-        if weight == 0:
-            return truth.new_zeros(())
-        return envelope_l1(self.model.magnitude(prediction).clamp_min(1e-3) ** power, truth**power)
-
-    def translation(self, batch: Batch, content: Tensor) -> dict[str, Tensor]:
-        """The losses of back-translated clips by name; 0 where there are none.
-
-        ``agreement`` is the mean square of the change of ``z_content`` from the clip itself to the clip as the model
-        plays it, over the mean square of ``z_content``: content should not depend on who plays. ``realism`` is
-        :func:`realism_loss` of the critic's scores.
-
-        Args:
-            content: ``z_content`` of the batch as it was heard, without noise, ``(B, S, content_size)``.
-        """
-        translation, nothing = batch.translation, content.new_zeros((), dtype=torch.float32)
-        if translation is None:
-            return {"agreement": nothing, "realism": nothing}
-        change = (content[translation.chosen].float() - translation.content).square().mean()
-        energy = self.part.gather(content.detach().float().square().mean()[None]).mean()
-        realism = nothing
-        if self.config.loss.realism:
-            critic = self.discriminator.critic.eval()  # its spectral norms are brought up to date in its own step
-            realism = translation.weight * realism_loss(critic(translation.magnitude, translation.voices))
-        return {"agreement": translation.weight * change / energy.clamp_min(1e-6), "realism": realism}
 
     def margin(self, prototypes: Tensor) -> Tensor:
         """Between the prototypes of the voices."""

@@ -121,10 +121,10 @@ class Trainer:
             context.enter_context(sdpa_kernel(SDPBackend.MATH))
         return context
 
-    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Batch, Tensor]:
+    def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
         """:meth:`ast_lib.training.objective.Objective.generator` of this run at a step."""
         with self._computing():
-            return self.objective.generator(batch, step, self._random(step))
+            return self.objective.generator(batch, self._random(step))
 
     def _rate_factor(self) -> float:
         training = self.config.training
@@ -140,37 +140,37 @@ class Trainer:
         for optimizer in (*self.generator_optimizers, *self.discriminator_optimizers):
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
-        logged, heard, content = self._generator_step(batch)
-        logged |= self._discriminator_step(batch, heard, content)
+        logged, content = self._generator_step(batch)
+        logged |= self._discriminator_step(batch, content)
         with torch.no_grad():
             # The average forgets its start: its decay grows from 1/11 to ``training.average``.
             decay = min(training.average, (self.step + 1) / (self.step + 11))
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         return logged | {"learning_rate": factor * training.learning_rate}
 
-    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Batch, Tensor]:
+    def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Tensor]:
         self.graphs.begin((self.objective.phase(self.step), len(batch.labels)))
-        losses, heard, content = self.generator_losses(batch, self.step)
+        losses, content = self.generator_losses(batch, self.step)
         total = self.objective.total(losses, self.step)
         self.graphs.end()
         norm = self._gradients(self.model, total, self.config.training.clip)
         logged = self._finite(losses | {"total": total, "gradient_norm": norm}, batch)
         for optimizer in self.generator_optimizers:
             optimizer.step()
-        return logged, heard, content
+        return logged, content
 
-    def _discriminator_step(self, batch: Batch, heard: Batch, content: Tensor) -> dict[str, float]:
-        losses = self._discriminator_losses(heard, content)
+    def _discriminator_step(self, batch: Batch, content: Tensor) -> dict[str, float]:
+        losses = self._discriminator_losses(batch, content)
         norm = self._gradients(self.discriminator, sum(losses.values()), math.inf)
         logged = self._finite(losses | {"discriminator_gradient_norm": norm}, batch)
         for optimizer in self.discriminator_optimizers:
             optimizer.step()
         return logged
 
-    def _discriminator_losses(self, heard: Batch, content: Tensor) -> dict[str, Tensor]:
+    def _discriminator_losses(self, batch: Batch, content: Tensor) -> dict[str, Tensor]:
         with self._computing():
-            losses = self.objective.discriminate(heard, content)
-        return dict(zip(("discriminator", "discriminator_style", "critic"), losses, strict=True))
+            losses = self.objective.discriminate(batch, content)
+        return dict(zip(("discriminator", "discriminator_style"), losses, strict=True))
 
     def _gradients(self, network: nn.Module, loss: Tensor, clip: float) -> Tensor:
         """Set the gradients of the global batch, clipped; returns their norm before."""

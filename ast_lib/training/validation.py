@@ -35,7 +35,7 @@ def reference_features(model: TransferModel, clips: Tensor) -> Features:
 @torch.no_grad()
 def prototypes(model: TransferModel, clips: Tensor, voices: Tensor) -> Tensor:
     """Mean style of each voice over its clips: ``(voices, style_size)``."""
-    styles = torch.cat([model.mean_style(model.representation(few)) for few in clips.split(CHUNK)])
+    styles = torch.cat([model.encode_style(model.representation(few)) for few in clips.split(CHUNK)])
     return class_prototypes(styles, voices, len(model.config.voices))
 
 

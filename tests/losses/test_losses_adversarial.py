@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ast_lib.errors import AstError
-from ast_lib.losses.adversarial import critic_hinge, discriminator_cross_entropy, negative_entropy, realism_loss
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
 from ast_lib.published.code_losses import negative_cross_entropy
 
 
@@ -157,37 +157,3 @@ def test_nan_shows():
 def test_wrong_number_of_labels_is_named():
     with pytest.raises(AstError, match=r"labels: found shape \(2,\), accepted is the shape of clips, \(3,\)"):
         discriminator_cross_entropy(random_logits(3, 2, 2), torch.tensor([0, 1]))
-
-
-# --- The critic
-
-
-def test_hinge_of_known_scores():
-    real, converted = torch.tensor([[2.0, 0.5]]), torch.tensor([[-3.0, 0.0], [1.0, -0.5]])
-    assert critic_hinge(real, converted).item() == pytest.approx(0.25 + (0 + 1 + 2 + 0.5) / 4)
-    assert critic_hinge(real, converted, weight=0.5).item() == pytest.approx(0.25 + 0.5 * 3.5 / 4)
-    assert realism_loss(converted).item() == pytest.approx(2.5 / 4)
-    assert critic_hinge(torch.zeros(1, 1), torch.zeros(1, 1)).item() == 2
-    assert critic_hinge(torch.ones(3, 2), -torch.ones(1, 2)).item() == 0
-
-
-def test_the_critic_pulls_scores_apart_and_leaves_what_is_sure():
-    real = torch.tensor([1.5, 0.2], dtype=torch.float64, requires_grad=True)
-    converted = torch.tensor([-1.5, 0.2], dtype=torch.float64, requires_grad=True)
-    critic_hinge(real, converted).backward()
-    assert real.grad.tolist() == [0, -0.5] and converted.grad.tolist() == [0, 0.5]
-    scores = torch.tensor([-9.0, 3.0], requires_grad=True)
-    realism_loss(scores).backward()
-    assert scores.grad.tolist() == [-0.5, -0.5]  # as strong where the critic is sure
-
-
-def test_scores_that_are_nan_are_seen():
-    scores = torch.tensor([1.0, float("nan")])
-    for loss in (critic_hinge(scores, torch.zeros(2)), critic_hinge(torch.zeros(2), scores), realism_loss(scores)):
-        assert loss.isnan()
-
-
-def test_low_precision_scores_are_averaged_in_float32():
-    scores = torch.full((1000,), 1 / 3, dtype=torch.bfloat16)
-    assert critic_hinge(scores, scores).dtype == realism_loss(scores).dtype == torch.float32
-    assert realism_loss(scores).item() == pytest.approx(-scores[0].item())

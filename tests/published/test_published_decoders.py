@@ -96,7 +96,8 @@ def test_one_style_in_memory_is_s_of_them_up_to_log_s():
 
 
 def test_hidden_states_fed_back_as_published():
-    model = small_decoder("model.inference_feedback=hidden", "model.input_norm=true", "model.token_injection=false")
+    published = "model.input_norm=true", "model.token_injection=false", "model.context_weight=1"
+    model = small_decoder("model.inference_feedback=hidden", *published)
     model.input_norm.weight.normal_()
     _, content, style = decoder_inputs(model)
     memory, tokens, hidden = model.memory(content, style), model.start_token.expand(2, 1, -1), []
@@ -109,7 +110,7 @@ def test_hidden_states_fed_back_as_published():
     expected = model._predict(model._before_head(torch.cat(hidden, dim=1)))
     torch.testing.assert_close(values(model.generate(content, style)), values(expected), rtol=0, atol=2e-5)
     # Its training is that of any other: the feedback plays no part.
-    twin = small_decoder("model.input_norm=true", "model.token_injection=false")
+    twin = small_decoder(*published)
     twin.load_state_dict(model.state_dict())
     context, keep = decoder_inputs(model)[0], torch.ones(2, 5, dtype=torch.bool)
     same = [values(part(context, keep, content, style)) for part in (model, twin)]

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from models import tone
-from published_models import parameters, published_features, published_tiny, untrained_published
+from published_models import VOICED, parameters, published_features, published_tiny, untrained_published
 
 from ast_lib.errors import AstError
 from ast_lib.published.config import PublishedModelConfig, preset
@@ -62,7 +62,7 @@ def test_a_reduced_gain_is_xaviers():
 
 @pytest.mark.parametrize("kind", ["class_vectors", "one_hot"])
 def test_a_style_of_a_voice_is_one_vector_for_all_its_clips(kind):
-    model = untrained_published(published_tiny(f"model.style_encoder={kind}"))
+    model = untrained_published(published_tiny(*VOICED, f"model.style_encoder={kind}"))
     features, voices = published_features(model.config, 3, 5), torch.tensor([1, 0, 1])
     style = model.encode_style(dataclasses.replace(features, voices=voices))
     assert torch.equal(style[0], style[2]) and not torch.equal(style[0], style[1])

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from models import noise, tone
-from published_models import SHORT, SMALL_PAPER, parameters, published_tiny, trainer
+from published_models import SHORT, SMALL_PAPER, VOICED, parameters, published_tiny, trainer
 
 from ast_lib.config import override
 from ast_lib.evaluation.systems import outputs
@@ -19,8 +19,8 @@ VARIANTS = {
     **{
         assignment: published_tiny(*SHORT, *assignment.split())
         for assignment in (
-            "model.style_encoder=class_vectors",
-            "model.style_encoder=one_hot",
+            " ".join((*VOICED, "model.style_encoder=class_vectors")),
+            " ".join((*VOICED, "model.style_encoder=one_hot")),
             "model.decoder=cnn",
             "model.decoder=gru",
             "model.decoder=vit",
@@ -32,7 +32,7 @@ VARIANTS = {
             "training.schedule=reconstruction",
             "representation.output=complex",
             "representation.input=complex",
-            "representation.statistics=per_class",
+            "training.third_instruments=0 representation.statistics=per_class",
             "model.encoder=resnet2d model.cnn_channels=[4,8] representation.section_frames=8",
         )
     },

@@ -1,4 +1,4 @@
-"""Weights of version 0.1: their numbers under this version's names, and a refusal of what this version cannot be."""
+"""Older weights: their numbers under this version's names, and a refusal of what this version cannot be."""
 
 import json
 
@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from models import untrained
 
-from ast_lib.checked import override
-from ast_lib.config import Config, DataConfig, ModelConfig, TrainingConfig
+from ast_lib.checked import override, to_dict
+from ast_lib.config import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
 from ast_lib.errors import AstError
 from ast_lib.networks.checkpoint import load_weights, read_metadata
 from convert_weights import convert, main
@@ -16,8 +16,28 @@ from convert_weights import convert, main
 CONFIG = Config(
     name="old",
     data=DataConfig(pieces_per_kind=8, development_pieces=2, validation_pieces=2, development_seconds=2.0),
-    model=ModelConfig(content_width=64, style_width=32, decoder_width=64, depth=1, window=8, overlap=2),
-    training=TrainingConfig(steps=24, batch=4, seconds=1.0, matrix_rate=0.0, precision="32-true", validate_every=4),
+    model=ModelConfig(
+        content_width=64,
+        style_width=32,
+        decoder_width=64,
+        depth=1,
+        window=8,
+        overlap=2,
+        align_onsets=False,
+        context_weight=1.0,
+    ),
+    loss=LossConfig(log_spectral=0.0, style_spread=0.0),
+    training=TrainingConfig(
+        steps=24,
+        batch=4,
+        seconds=1.0,
+        matrix_rate=0.0,
+        precision="32-true",
+        domain_randomisation=False,
+        third_instruments=0.0,
+        own_style=True,
+        validate_every=4,
+    ),
 )
 SECTIONS = {
     "data": """{"manifest": "", "pieces_per_kind": 8, "test_pieces": 2, "validation_pieces": 2, "test_seconds": 2.0,
@@ -102,6 +122,15 @@ def test_weights_of_version_01_are_told_how_to_become_new_ones(tmp_path):
     assert str(error.value).endswith(command)
 
 
+def test_what_a_file_leaves_out_has_the_default_of_version_01():
+    values = version_01()
+    later = {"model": ("align_onsets", "context_weight"), "loss": ("log_spectral", "style_spread")}
+    for section, names in (later | {"training": ("own_style",)}).items():
+        for name in names:
+            del values[section][name]
+    assert convert(values) == CONFIG
+
+
 # --- Fields that became one
 
 
@@ -123,17 +152,84 @@ def test_test_pieces_are_development_pieces_and_adamw_moved_every_weight():
         convert(version_01(data={"test_pieces": 1}))
 
 
-def test_the_weight_of_levels_is_that_of_envelopes():
-    values = version_01()
-    values["curriculum"][3]["level"] = 0.2
-    assert [phase.envelope for phase in convert(values).curriculum] == [0.0, 0.0, 0.0, 0.2]
-
-
 def test_shares_of_soundfonts_are_those_that_follow_from_their_number():
     values = version_01(soundfonts=["a", "b"], soundfont_shares=[2, 1], training={"batch": 12})
     assert convert(values).soundfont_shares == (2, 1)
     with pytest.raises(AstError, match=r"soundfont_shares: found \[1, 1\], accepted is \(2, 1\)"):
         convert(version_01(soundfonts=["a", "b"], training={"batch": 12}))
+
+
+# --- Ingredients that were removed
+
+OFF = {
+    "model": {"content_noise": 0.0, "style_noise": 0.0, "discriminator": "conv"},
+    "loss": {"agreement": 0.0, "realism": 0.0},
+    "training": {"gain": 0.0, "decay": 0.0},
+}
+PHASE_OFF = {"envelope": 0.0, "back_translation": 0.0}
+
+
+def before_the_removal():
+    """The configuration of :data:`CONFIG` as it was written while it had the removed fields."""
+    values = to_dict(CONFIG)
+    for name, fields in OFF.items():
+        values[name] |= fields
+    values["curriculum"] = [phase | PHASE_OFF for phase in values["curriculum"]]
+    return values
+
+
+def test_a_file_of_before_the_removal_loses_fields_that_are_off(tmp_path, capsys):
+    old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
+    values = before_the_removal()
+    assert convert(values) == CONFIG and values == before_the_removal()
+    tensors = {name: tensor.half() for name, tensor in untrained(CONFIG).state_dict().items()}
+    metadata = {"config": json.dumps(values), "metrics": "{}", "provenance": "{}"}
+    safetensors.torch.save_file(tensors, old, metadata)
+    with pytest.raises(AstError, match="made by another version"):
+        load_weights(old)
+    assert main([str(old), str(new)]) == 0
+    assert load_weights(new).config == CONFIG
+
+
+@pytest.mark.parametrize("old", [before_the_removal, version_01])
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("model", "content_noise", 0.6),
+        ("model", "style_noise", 0.4),
+        ("model", "discriminator", "conv_pooled"),
+        ("loss", "agreement", 0.5),
+        ("loss", "realism", 0.1),
+        ("training", "gain", 4.0),
+        ("training", "decay", 40.0),
+    ],
+)
+def test_an_ingredient_that_is_on_is_refused(old, section, field, value):
+    values = old()
+    values[section][field] = value
+    message = f"{section}.{field}: found {value!r}, accepted is {OFF[section][field]!r}: this version has no such"
+    with pytest.raises(AstError, match=message):
+        convert(values)
+
+
+@pytest.mark.parametrize(
+    ("old", "field"),
+    [
+        (before_the_removal, "envelope"),
+        (before_the_removal, "back_translation"),
+        (version_01, "level"),
+        (version_01, "back_translation"),
+    ],
+)
+def test_a_phase_with_an_ingredient_that_is_on_is_refused(old, field):
+    values = old()
+    values["curriculum"][3][field] = 0.2
+    with pytest.raises(AstError, match=f"curriculum.{field}: found 0.2, accepted is 0.0: this version has no such"):
+        convert(values)
+
+
+def test_the_width_of_a_critic_does_not_matter():
+    assert convert(version_01(model={"critic_width": 7})) == CONFIG
 
 
 # --- What is refused
@@ -186,6 +282,6 @@ def test_a_file_of_this_version_and_no_file_are_refused(tmp_path, capsys):
     old_file(old, version_01())
     assert main([str(old), str(new)]) == 0
     assert main([str(new), str(again)]) == 1
-    assert "configuration: found none of version 0.1" in capsys.readouterr().err
+    assert "configuration: found none of an older version" in capsys.readouterr().err
     assert main([str(tmp_path / "none"), str(again)]) == 1
     assert "no file at" in capsys.readouterr().err and not again.exists()

@@ -1,22 +1,11 @@
 """Equalisation and corrupted context: what changes, what does not, and how often."""
 
-import numpy as np
 import pytest
 import torch
 
 from ast_lib.config import RepresentationConfig
-from ast_lib.data.scores import Notes
-from ast_lib.data.synth import shared_synth
-from ast_lib.representation import Features, Representation
-from ast_lib.training.augment import (
-    LOWEST,
-    ContextRates,
-    change_decay,
-    change_gain,
-    corrupt_context,
-    equalise,
-    since_onset,
-)
+from ast_lib.representation import Features
+from ast_lib.training.augment import LOWEST, ContextRates, corrupt_context, equalise
 
 SHAPE = RepresentationConfig()
 
@@ -123,96 +112,6 @@ def test_a_groups_curve_keeps_the_energy_of_every_clip():
     before, after = ((m ** (2 / SHAPE.compression)).sum(dim=(1, 2, 3)) for m in (magnitude, heard.stft_magnitude))
     torch.testing.assert_close(before, after, rtol=1e-4, atol=0)
     assert not torch.equal(magnitude, heard.stft_magnitude)
-
-
-# --- Gain
-
-
-def test_gain_is_the_same_for_every_bin_and_moves_slowly():
-    features = ones(sections=50)
-    heard = change_gain(features, SHAPE, 6.0, generator())
-    for magnitude in (heard.stft_magnitude, heard.cqt_magnitude):
-        assert torch.equal(magnitude, magnitude[..., :1].expand_as(magnitude))
-    decibels = 20 / SHAPE.compression * heard.stft_magnitude[..., 0].flatten(1).log10()
-    torch.testing.assert_close(decibels, 20 / SHAPE.compression * heard.cqt_magnitude[..., 0].flatten(1).log10())
-    knots = 2 + round(200 * SHAPE.hop / SHAPE.sample_rate / 0.5)
-    # Straight lines between the knots: a second difference only at a knot.
-    bends = (decibels.diff(n=2, dim=1).abs() > 1e-3).sum(dim=1)
-    assert (bends <= 2 * (knots - 2)).all() and decibels.std() > 1
-    assert heard.advance is features.advance
-
-
-def test_gains_of_clips_have_the_deviation_asked_for_and_0_changes_nothing():
-    features = ones(clips=3000, sections=1)
-    decibels = (
-        20 / SHAPE.compression * change_gain(features, SHAPE, 6.0, generator()).stft_magnitude[:, 0, 0, 0].log10()
-    )
-    assert decibels.std() == pytest.approx(6.0, rel=0.05) and abs(decibels.mean()) < 0.4
-    assert change_gain(features, SHAPE, 0.0, generator()) is features
-
-
-# --- Decay
-
-
-def notes(starts=(10, 60), frames=120):
-    """A clip of held notes in every bin: level 1 from the first start on, with a peak at each start; ``(1, ...)``."""
-    level = torch.zeros(frames)
-    level[starts[0] :] = 1
-    level[list(starts)] = 1.5
-    stft = level.view(1, frames // 4, 4, 1).expand(-1, -1, -1, SHAPE.stft_bins)
-    return Features(stft, stft[..., : SHAPE.cqt_bins], torch.ones_like(stft))
-
-
-def test_onsets_are_where_notes_begin():
-    since = since_onset(notes().cqt_magnitude.flatten(1, 2))[0]
-    starts = (since.diff() < 0).nonzero()[:, 0] + 1
-    assert len(starts) == 2 and (starts - torch.tensor([10, 60])).abs().max() <= 2
-    assert since[:5].tolist() == list(range(5)) and (since.diff()[starts[0] : starts[1] - 1] == 1).all()
-    assert since_onset(torch.zeros(1, 5, 3)).tolist() == [[0, 1, 2, 3, 4]]  # silence has none
-
-
-def test_vibrato_is_no_onset():
-    time, bins = torch.arange(120.0), torch.arange(SHAPE.cqt_bins)
-    centre = 60 + torch.sin(2 * torch.pi * time / 16)[:, None]
-    partial = torch.exp(-((bins - centre) ** 2) / 2)[None] * (time >= 20)[:, None]
-    since = since_onset(partial)[0]
-    assert ((since.diff() < 0).nonzero()[:, 0] - 19).abs().tolist() in ([0], [1])
-
-
-def test_onsets_of_rendered_notes_are_those_of_the_score():
-    played = Notes(np.arange(1, 6) * 0.4, np.full(5, 0.38), np.array([60, 64, 62, 67, 65]), np.full(5, 90))
-    audio = shared_synth("TimGM6mb").render(played, "violin", 2.6)
-    since = since_onset(Representation(SHAPE)(torch.from_numpy(audio)[None]).cqt_magnitude.flatten(1, 2))[0]
-    found = ((since.diff() < 0).nonzero()[:, 0] + 1) * SHAPE.hop / SHAPE.sample_rate
-    assert len(found) == 5 and np.abs(found.numpy() - played.onset).max() < 0.08
-
-
-def decays(features, decibels, seed=0):
-    heard = change_decay(features, SHAPE, decibels, generator(seed))
-    ratio = heard.stft_magnitude / features.stft_magnitude.clamp_min(1e-9)
-    return 20 / SHAPE.compression * ratio.clamp_min(1e-9).log10().flatten(1, 2)[0], heard
-
-
-def test_levels_change_in_proportion_to_the_time_since_the_onset():
-    features = notes()
-    level, heard = decays(features, 40.0, seed=1)
-    seconds = since_onset(features.cqt_magnitude.flatten(1, 2))[0] * SHAPE.hop / SHAPE.sample_rate
-    slope = level[50] / seconds[50]
-    torch.testing.assert_close(level[10:], seconds[10:, None] * slope, rtol=1e-3, atol=1e-3)
-    octave4 = 24  # bin of the STFT nearest to four octaves above the lowest, whose slope is the rate itself
-    assert 1 < slope[octave4].abs() <= 40.5
-    assert slope[200].abs() > slope[octave4].abs() > slope[2].abs()
-    assert not heard.stft_magnitude.flatten(1, 2)[:, :10].any()  # silence stays silence
-    assert heard.advance is features.advance
-
-
-def test_rates_go_both_ways_up_to_the_one_asked_for_and_stop_at_30_db():
-    ends = torch.stack([decays(notes((0,), 400), 1000.0, seed)[0][-1] for seed in range(20)])
-    assert ends.max() == pytest.approx(30, abs=0.01) and ends.min() == pytest.approx(-30, abs=0.01)
-    rates = torch.stack([decays(notes((0,), 40), 10.0, seed)[0][-1, 24] for seed in range(300)]) / (39 * 256 / 22050)
-    assert rates.abs().max() == pytest.approx(10, rel=0.05) and abs(rates.mean()) < 1
-    features = notes()
-    assert change_decay(features, SHAPE, 0.0, generator()) is features
 
 
 # --- Context

@@ -36,10 +36,10 @@ def test_a_run_shorter_than_its_phases_has_the_first_one_first():
 
 def test_weights_are_those_of_the_phase():
     assert loss_weights(PHASES, 10, 100) == {
-        "reconstruction": 1.0, "contrastive": 0.0, "margin": 0.0, "hsic": 0.0, "adversarial": 0.0, "envelope": 0.0
+        "reconstruction": 1.0, "contrastive": 0.0, "margin": 0.0, "hsic": 0.0, "adversarial": 0.0
     }  # fmt: skip
     assert loss_weights(PHASES, 30, 100) == {
-        "reconstruction": 1.0, "contrastive": 0.5, "margin": 0.2, "hsic": 0.0, "adversarial": 0.0, "envelope": 0.0
+        "reconstruction": 1.0, "contrastive": 0.5, "margin": 0.2, "hsic": 0.0, "adversarial": 0.0
     }  # fmt: skip
 
 
