@@ -1,7 +1,7 @@
 """Harmonics plus noise: pitch and loudness of the source, resynthesised with the mean timbre of the target.
 
 Chapter: ``notebooks/12_evaluation.md``. The classical core of DDSP, whose network is replaced by two averages. Source:
-Engel, Hantrakul, Gu and Roberts, "DDSP: differentiable digital signal processing" (ICLR 2020), sections 3.2 to 3.4.
+Engel, Hantrakul, Gu and Roberts, "DDSP: differentiable digital signal processing" (ICLR 2020), sections 3.2 to 3.5.
 Clips are monophonic: of several notes, the tracker hears one.
 """
 
