@@ -186,7 +186,7 @@ def raw_pitch_accuracy(audio: Audio, notes: Notes, track: Callable = pitch_track
 
     Args:
         track: the tracker, a function with the results of :func:`pitch_track`; others are in
-            :mod:`ast_lib.evaluation.judges.pitch`.
+            :mod:`benchmarks.judges.pitch`.
 
     Returns:
         0 to 1; 0 for silence.

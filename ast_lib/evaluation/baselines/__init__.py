@@ -1,9 +1,8 @@
-"""Baselines of the field, and controls that do nothing of use: the same clips in, audio to score beside ours out.
+"""An equaliser, and controls that do nothing of use: the same clips in, audio to score beside ours out.
 
-Chapter: ``notebooks/12_evaluation.md``. One method a file. Audio is ``(B, samples)`` at 22,050 Hz.
+Chapter: ``notebooks/12_evaluation.md``. Audio is ``(B, samples)`` at 22,050 Hz. Methods of the field that take more
+are in ``benchmarks/rivals``.
 """
 
 from ast_lib.evaluation.baselines.controls import another_piece, constant_spectrum, magnitude_only
 from ast_lib.evaluation.baselines.envelope import average_power, envelope_transfer
-from ast_lib.evaluation.baselines.harmonic import Timbre, harmonic_plus_noise, measure_timbre
-from ast_lib.evaluation.baselines.mosaicing import activations, mosaic

@@ -7,7 +7,7 @@ from made_sounds import RATE, SILENCE, TIME, hz, noise, notes, tone
 
 from ast_lib.errors import AstError
 from ast_lib.evaluation import metrics
-from ast_lib.evaluation.baselines import Timbre, harmonic_plus_noise, measure_timbre
+from benchmarks.rivals.harmonic import Timbre, harmonic_plus_noise, measure_timbre
 
 PURE = Timbre(torch.tensor([0.5, 0.3, 0.2]), torch.zeros(513))
 

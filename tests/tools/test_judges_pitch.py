@@ -8,9 +8,9 @@ import pytest
 from made_sounds import RATE, SILENCE, hz, noise, notes, scale, tone
 
 from ast_lib.errors import AstError
-from ast_lib.evaluation.judges import crepe_track, swift_f0_track
-from ast_lib.evaluation.judges.extras import optional
 from ast_lib.evaluation.metrics import raw_pitch_accuracy
+from benchmarks.judges.extras import optional
+from benchmarks.judges.pitch import crepe_track, swift_f0_track
 
 TRACKERS = [
     pytest.param(

@@ -41,7 +41,7 @@ def pitch_jaccard(estimate: np.ndarray, truth: np.ndarray) -> float:
 
     Args:
         estimate, truth: boolean ``(T, pitches)``, which semitones sound, as of
-            :func:`ast_lib.evaluation.judges.basic_pitch.pitch_sets`. There, the sets are those of Essentia's
+            :func:`benchmarks.judges.basic_pitch.pitch_sets`. There, the sets are those of Essentia's
             ``MultiPitchMelodia``, so that values are not theirs.
 
     Returns:

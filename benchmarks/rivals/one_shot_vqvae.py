@@ -1,4 +1,4 @@
-"""A one-shot VQ-VAE on our data for the same time: ``python -m benchmarks.one_shot_vqvae --seconds 150``.
+"""A one-shot VQ-VAE on our data for the same time: ``python -m benchmarks.rivals.one_shot_vqvae --seconds 150``.
 
 Source: Cífka, Ozerov, Şimşekli and Richard, "Self-supervised VQ-VAE for one-shot music style transfer" (ICASSP 2021),
 and github.com/cifkao/ss-vq-vae, commit 5b88854, ``experiments/model/config.yaml``. Layers and losses are theirs:
@@ -133,7 +133,9 @@ def transfer(model: VQVAE, source: Tensor, style_clip: Tensor) -> Tensor:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, then print the distances of the validation pairs; the style is the next clip's, another piece."""
-    command = argparse.ArgumentParser(prog="python -m benchmarks.one_shot_vqvae", description="Train and measure.")
+    command = argparse.ArgumentParser(
+        prog="python -m benchmarks.rivals.one_shot_vqvae", description="Train and measure."
+    )
     command.add_argument("--preset", default="quick")
     command.add_argument("--seconds", type=float, default=150.0)
     options = command.parse_args(arguments)

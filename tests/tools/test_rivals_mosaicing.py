@@ -8,8 +8,8 @@ from models import noise
 
 from ast_lib.errors import AstError
 from ast_lib.evaluation import metrics
-from ast_lib.evaluation.baselines import activations, mosaic
 from ast_lib.representation import Spectrogram
+from benchmarks.rivals.mosaicing import activations, mosaic
 
 SPECTROGRAM = Spectrogram(2048, 1024)
 FREE = {"repetition": 0, "polyphony": 10**6, "continuity": 0}

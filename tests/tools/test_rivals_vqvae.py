@@ -4,8 +4,8 @@ import pytest
 import torch
 from models import differs, made_dataset, noise, tiny, weights
 
-from benchmarks import one_shot_vqvae
-from benchmarks.one_shot_vqvae import CODES, VQVAE, WIDTH, Quantiser, train, transfer
+from benchmarks.rivals import one_shot_vqvae
+from benchmarks.rivals.one_shot_vqvae import CODES, VQVAE, WIDTH, Quantiser, train, transfer
 
 
 @pytest.fixture(autouse=True)

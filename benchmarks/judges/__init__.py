@@ -5,7 +5,3 @@ second and a third one say which conclusions depend on it. Each is an optional e
 without it, the function that needs it raises an :class:`~ast_lib.errors.AstError`. Conventions are those of
 :mod:`ast_lib.evaluation.metrics`. A judge's row stands beside the truth's own with the same judge.
 """
-
-from ast_lib.evaluation.judges.basic_pitch import multipitch_scores, onset_times, pitch_sets, posteriors
-from ast_lib.evaluation.judges.cifka import mel_lsd, pitch_jaccard
-from ast_lib.evaluation.judges.pitch import crepe_track, swift_f0_track

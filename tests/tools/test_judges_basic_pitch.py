@@ -10,9 +10,11 @@ from made_sounds import RATE, SILENCE, noise, notes, scale, tone
 from ast_lib.config import preset
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
-from ast_lib.evaluation.judges import basic_pitch, multipitch_scores, onset_times, pitch_jaccard, pitch_sets, posteriors
 from ast_lib.evaluation.metrics import onset_f1
 from ast_lib.files import CACHE
+from benchmarks.judges import basic_pitch
+from benchmarks.judges.basic_pitch import multipitch_scores, onset_times, pitch_sets, posteriors
+from benchmarks.judges.cifka import pitch_jaccard
 
 needs_model = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None or not (CACHE / basic_pitch.WHEEL).is_file(),

@@ -5,7 +5,7 @@ import pytest
 from made_sounds import RATE, SILENCE, noise, tone
 
 from ast_lib.errors import AstError
-from ast_lib.evaluation.judges import mel_lsd, pitch_jaccard
+from benchmarks.judges.cifka import mel_lsd, pitch_jaccard
 
 
 @pytest.mark.parametrize("gain", [0.05, 1, 7])

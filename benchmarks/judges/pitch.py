@@ -13,8 +13,8 @@ import soxr
 import torch
 
 from ast_lib.audio.mono import SAMPLE_RATE
-from ast_lib.evaluation.judges.extras import optional
 from ast_lib.evaluation.metrics import PITCH_RANGE, Audio, checked_clip, is_silent
+from benchmarks.judges.extras import optional
 
 RATE = 16000  # Hz
 CREPE_HOP = 320  # samples at that rate

@@ -23,9 +23,9 @@ import scipy.signal
 from ast_lib.audio.mono import SAMPLE_RATE
 from ast_lib.data.scores import Notes
 from ast_lib.errors import AstError
-from ast_lib.evaluation.judges.extras import optional
 from ast_lib.evaluation.metrics import Audio, checked_clip, is_silent
 from ast_lib.files import CACHE
+from benchmarks.judges.extras import optional
 
 WHEEL = "basic_pitch-0.4.0-py2.py3-none-any.whl"
 MODEL = "basic_pitch/saved_models/icassp_2022/nmp.onnx"
