@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from chapter_dependencies import ROOT
 
 FILES = ("pyproject.toml", "requirements.lock", "environment.yml")
-EXTRAS = ("book", "test")
+EXTRAS = ("book", "test")  # that environment.yml installs; the others are for those who ask for them
 INDEX = re.compile(r"://|(^|\s)(-i|-f|--(extra-)?index-url|--find-links)\b|\s@\s", re.MULTILINE)
 # Systems on which PyTorch has wheels, as the variables of markers describe them.
 SYSTEMS = (
@@ -64,9 +64,8 @@ def read_lock(lock: str) -> dict[str, Pin]:
 
 
 def direct(project: dict) -> list[Requirement]:
-    """What the table ``project`` of ``pyproject.toml`` requires, with its extras."""
-    extras = project["optional-dependencies"]
-    return [Requirement(line) for line in (*project["dependencies"], *(line for e in EXTRAS for line in extras[e]))]
+    """What the table ``project`` of ``pyproject.toml`` requires, with all of its extras."""
+    return [Requirement(line) for line in sum(project["optional-dependencies"].values(), project["dependencies"])]
 
 
 def disagreements(pyproject: str, lock: str, environment: str) -> list[str]:

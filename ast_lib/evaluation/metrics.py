@@ -13,6 +13,8 @@ and ``notebooks/15_listening.md``. Conventions, unless a docstring says otherwis
 Pitch and onsets are scored by ``mir_eval``, features come from ``librosa``.
 """
 
+from collections.abc import Callable
+
 import librosa
 import mir_eval
 import numpy as np
@@ -32,7 +34,7 @@ PYIN = {"fmin": PITCH_RANGE[0], "fmax": PITCH_RANGE[1], "frame_length": 1024, "h
 ONSET_HOP = 256  # samples, 12 ms
 
 
-def _clip(name: str, audio: Audio) -> np.ndarray:
+def checked_clip(name: str, audio: Audio) -> np.ndarray:
     """One checked clip as float32 ``(samples,)``."""
     audio = np.asarray(audio.detach().cpu() if isinstance(audio, Tensor) else audio, dtype=np.float32)
     return check(name, audio, allow_silence=True)
@@ -44,7 +46,7 @@ def checked_pair(estimate: Audio, truth: Audio) -> tuple[np.ndarray, np.ndarray]
     Raises:
         AstError: for another shape, no samples, NaN or infinite ones, or two lengths.
     """
-    estimate, truth = _clip("estimate", estimate), _clip("truth", truth)
+    estimate, truth = checked_clip("estimate", estimate), checked_clip("truth", truth)
     if len(estimate) != len(truth):
         raise AstError(f"estimate: found {len(estimate)} samples, accepted is the truth's {len(truth)}")
     return estimate, truth
@@ -113,7 +115,7 @@ def chroma(audio: Audio) -> np.ndarray:
 
     The tuning is fixed, not estimated, so that a system that is out of tune does not have its chroma bins moved for it.
     """
-    audio = _clip("audio", audio)
+    audio = checked_clip("audio", audio)
     audio = np.pad(audio, (0, max(4096 - len(audio), 0)))
     return librosa.feature.chroma_stft(y=audio, sr=SAMPLE_RATE, n_fft=4096, hop_length=1024, tuning=0.0, norm=None)
 
@@ -155,7 +157,7 @@ def pitch_track(audio: Audio, resolution: float = 0.25) -> tuple[np.ndarray, np.
         times ``(T,)`` of the frames' centres in seconds, and frequencies ``(T,)`` in Hz in ``mir_eval``'s convention:
         negative where the tracker thinks the frame unvoiced but has a guess. Silence has the frequency 0 everywhere.
     """
-    audio = _clip("audio", audio)
+    audio = checked_clip("audio", audio)
     times = np.arange(1 + len(audio) // PYIN["hop_length"]) * PYIN["hop_length"] / SAMPLE_RATE
     if is_silent(audio):
         return times, np.zeros(len(times))
@@ -175,12 +177,16 @@ def score_pitch(notes: Notes, times: np.ndarray) -> np.ndarray:
     return frequency
 
 
-def raw_pitch_accuracy(audio: Audio, notes: Notes) -> float:
+def raw_pitch_accuracy(audio: Audio, notes: Notes, track: Callable = pitch_track) -> float:
     """Share of frames with a note in the *score* whose tracked pitch is within 50 cents of it (``mir_eval.melody``).
 
     Equation ``eval-pitch``. Frames whose centre lies in a rest do not count. A guess counts whether or not the tracker
     thinks the frame voiced. True targets do not reach 1 either (ringing strings, slow attacks): report the value beside
     theirs.
+
+    Args:
+        track: the tracker, a function with the results of :func:`pitch_track`; others are in
+            :mod:`benchmarks.judges.pitch`.
 
     Returns:
         0 to 1; 0 for silence.
@@ -196,7 +202,7 @@ def raw_pitch_accuracy(audio: Audio, notes: Notes) -> float:
             f"notes: found pitches {notes.pitch.min()} to {notes.pitch.max()}, "
             f"accepted by the pitch tracker are {int(np.ceil(lowest))} to {int(highest)}"
         )
-    times, estimate = pitch_track(audio)
+    times, estimate = track(audio)
     reference = score_pitch(notes, times)
     if not reference.any():
         raise AstError(f"notes: found {len(notes)}, none of which sounds within the clip")
@@ -226,8 +232,17 @@ def pitch_by_age(audio: Audio, notes: Notes) -> tuple[np.ndarray, np.ndarray]:
     return age, np.abs(12 * np.log2(np.maximum(ratio, 1e-9))) <= 0.5
 
 
-def onset_f1(audio: Audio, notes: Notes, window: float = 0.05) -> float:
-    """F1 of detected onsets (``librosa``, spectral flux) against the score's, matched within ``window`` seconds.
+def detected_onsets(audio: Audio) -> np.ndarray:
+    """Onsets in seconds ``(N,)``: peaks of the spectral flux (``librosa``); none in silence."""
+    audio = checked_clip("audio", audio)
+    if is_silent(audio):
+        return np.zeros(0)
+    padded = np.pad(audio, (0, max(2048 - len(audio), 0)))  # librosa's window
+    return librosa.onset.onset_detect(y=padded, sr=SAMPLE_RATE, hop_length=ONSET_HOP, units="time")
+
+
+def onset_f1(audio: Audio, notes: Notes, window: float = 0.05, detect: Callable = detected_onsets) -> float:
+    """F1 of onsets that ``detect`` finds against the score's, matched within ``window`` seconds.
 
     Equation ``eval-onset``. Notes that start together are one onset. Onsets in the first ``window`` seconds are left
     out on both sides: a note that already sounds when the clip begins has no attack in it.
@@ -235,12 +250,7 @@ def onset_f1(audio: Audio, notes: Notes, window: float = 0.05) -> float:
     Returns:
         0 to 1; 1 when neither side has an onset, 0 when one side alone has. Silence has none.
     """
-    audio = _clip("audio", audio)
-    reference = np.unique(notes.onset[notes.onset < len(audio) / SAMPLE_RATE])
-    detected = np.zeros(0)
-    if not is_silent(audio):
-        padded = np.pad(audio, (0, max(2048 - len(audio), 0)))  # librosa's window
-        detected = librosa.onset.onset_detect(y=padded, sr=SAMPLE_RATE, hop_length=ONSET_HOP, units="time")
+    reference, detected = np.unique(notes.onset[notes.onset < len(audio) / SAMPLE_RATE]), detect(audio)
     reference, detected = reference[reference >= window], detected[detected >= window]
     if not len(reference) or not len(detected):
         return float(len(reference) == len(detected))
