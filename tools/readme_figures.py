@@ -19,7 +19,11 @@ BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 # The metrics of the table, in its order. Arrows point to the better side.
 METRICS = {"lsd": "LSD ↓", "chroma_cosine": "chroma cosine ↑", "raw_pitch_accuracy": "raw pitch accuracy ↑"}
 TASKS = {"piano_to_violin": "piano→violin", "violin_to_piano": "violin→piano"}
-SYSTEMS = {"source_copy": "source copied unchanged", "ceiling": "ceiling: true magnitude, phase found again"}
+SYSTEMS = {
+    "source_copy": "source copied unchanged",
+    "another_piece": "another piece on the target instrument",
+    "ceiling": "ceiling: true magnitude, phase found again",
+}
 
 
 class FiguresError(Exception):
@@ -44,7 +48,7 @@ def read_results(folder: pathlib.Path) -> list[Record]:
 
 def system_title(system: str) -> str:
     """How the table names a system: ``quick_predicted_phase`` is "quick, predicted phase"."""
-    for suffix in ("_predicted_phase", "_teacher_forced"):
+    for suffix in ("_predicted_phase", "_magnitude_only", "_teacher_forced"):
         if system.endswith(suffix):
             return f"{system_title(system.removesuffix(suffix))},{suffix.replace('_', ' ')}"
     return SYSTEMS.get(system, system.replace("_", " "))
@@ -65,7 +69,7 @@ def table(records: list[Record]) -> str:
     filled = {key[:2] for key in cells}
     columns = [(metric, task) for metric in METRICS for task in tasks if (metric, task) in filled]
     systems = in_order((record.system for record in records), ())
-    systems.sort(key=lambda system: {"source_copy": -1, "ceiling": 1}.get(system, 0))
+    systems.sort(key=lambda system: {"source_copy": -2, "another_piece": -1, "ceiling": 1}.get(system, 0))
     titles = []
     for metric, task in columns:
         unit = next(record.unit for key, record in cells.items() if key[:2] == (metric, task))

@@ -24,9 +24,8 @@ from ast_lib.data.dataset import stack_audio
 from ast_lib.data.scores import Notes
 from ast_lib.errors import AstError
 from ast_lib.evaluation import metrics
-from ast_lib.evaluation.baselines import envelope_transfer
+from ast_lib.evaluation.baselines import another_piece, constant_spectrum, envelope_transfer, magnitude_only
 from ast_lib.networks.model import TransferModel
-from ast_lib.representation.griffin_lim import refine_phase
 from ast_lib.transfer.latency import in_time
 from ast_lib.transfer.one_shot import clip_styles
 from ast_lib.transfer.pipeline import class_style, synthesise, transfer_batch
@@ -55,9 +54,8 @@ def directions(config: Config) -> Iterator[tuple[str, str, str]]:
 
 def ceiling(model: TransferModel, truth: Tensor) -> Tensor:
     """Audio from the true magnitude and 32 steps of Griffin-Lim from random phase: ``(B, samples)`` to the same."""
-    stft = model.representation.spectrogram(truth)
-    phase = 2 * torch.pi * torch.rand(stft.shape, generator=torch.Generator().manual_seed(0))
-    return refine_phase(model.representation.spectrogram, torch.polar(stft.abs(), phase), truth.shape[-1], 32)
+    spectrogram = model.representation.spectrogram
+    return magnitude_only(spectrogram, spectrogram(truth), truth.shape[-1])
 
 
 @torch.inference_mode()
@@ -91,24 +89,29 @@ def outputs(
         name: what the model's rows are called; ``_predicted_phase`` and ``_teacher_forced`` are appended.
         clips: held-out pairs, all of one length.
         source, target: instruments.
-        power: :func:`ast_lib.evaluation.baselines.average_power` of training clips by instrument, for the baseline.
+        power: :func:`ast_lib.evaluation.baselines.average_power` of training clips by instrument, for the baselines.
 
     Returns:
-        ``source_copy``, ``spectral_envelope`` (where ``power`` is given), ``ceiling``, ``name`` (free-running, refined
-        phase), ``name_predicted_phase`` (free-running) and ``name_teacher_forced`` (refined phase).
+        ``source_copy``, ``another_piece`` (of two clips or more); with ``power`` ``constant_spectrum`` and
+        ``spectral_envelope``; ``ceiling``, ``name`` (free-running, refined phase), ``name_predicted_phase``
+        (free-running), ``name_magnitude_only`` (free-running, phase by Griffin-Lim from random) and
+        ``name_teacher_forced`` (refined phase).
     """
     heard, truth = stack_audio(clips, source), stack_audio(clips, target)
     style, samples = class_style(model, target, len(clips)), heard.shape[-1]
     free = transfer_batch(model, heard, style)
     forced = teacher_forced_batch(model, heard, truth, style)
-    systems = {"source_copy": heard}
+    systems, spectrogram = {"source_copy": heard}, model.representation.spectrogram
+    if len(clips) > 1:
+        systems["another_piece"] = another_piece(truth)
     if power is not None:
-        spectrogram = model.representation.spectrogram
+        systems["constant_spectrum"] = constant_spectrum(spectrogram, power[target], heard)
         systems["spectral_envelope"] = envelope_transfer(spectrogram, heard, power[source], power[target])
     systems |= {
         "ceiling": ceiling(model, truth),
         name: synthesise(model, free, samples, "refined"),
         f"{name}_predicted_phase": synthesise(model, free, samples, "predicted"),
+        f"{name}_magnitude_only": magnitude_only(spectrogram, free, samples),
         f"{name}_teacher_forced": synthesise(model, forced, samples, "refined"),
     }
     return {system: normalise_rms(audio) for system, audio in systems.items()}
