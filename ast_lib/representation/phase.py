@@ -50,8 +50,8 @@ def lock_phase(stft: Tensor) -> Tensor:
     Args:
         stft: complex ``(B, T, F)``; silence stays as it is.
 
-    Source: Laroche and Dolson, "Improved phase vocoder time-scale modification of audio" (1999), where it is called
-    identity phase locking.
+    Source: the relation of signs that Puckette's "Phase-locked vocoder" (1995) rests on. Identity locking (Laroche and
+    Dolson, 1999) would copy phase differences of an analysed spectrum, and a predicted spectrum has none.
     """
     magnitude = stft.abs()
     peak = (magnitude == F.max_pool1d(magnitude, 5, stride=1, padding=2)) & (magnitude > 0)
