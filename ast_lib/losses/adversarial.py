@@ -49,8 +49,9 @@ def negative_entropy(logits: Tensor) -> Tensor:
         scalar in ``−log K``..0, lowest where the discriminator finds all classes equally likely. Where it is sure, the
         gradient vanishes, whether it is right or wrong. A single class (K = 1) gives 0; logits of zeros give −log K.
 
-    Source: Springenberg, "Categorical generative adversarial networks" (2016), section 3; the published code adds 1e-8
-    inside the logarithm, which log-softmax makes unnecessary.
+    Source: Roy and Boddeti, "Mitigating information leakage in image representations: a maximum entropy approach"
+    (2019), MaxEnt-ARL; the published code (commit 5f6d593, losses.py:119) adds 1e-8 inside the logarithm, which
+    log-softmax makes unnecessary.
     """
     log_probability = F.log_softmax(logits, dim=-1)
     return (log_probability.exp() * log_probability).sum(dim=-1).mean()
