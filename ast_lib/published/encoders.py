@@ -2,10 +2,8 @@
 
 Chapters: ``notebooks/04_encoders.md``, ``notebooks/13_published_run.md``. :class:`PictureEncoder` is the published form
 of both encoders; :class:`OneHot` and an embedding stand for the style encoder where a style belongs to a voice and not
-to a clip.
+to a clip. Files and lines are those of the published repository at commit 5f6d593.
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -19,25 +17,24 @@ from ast_lib.published.config import PublishedModelConfig
 class PictureBlock(nn.Module):
     """The paper's residual block: two 3 × 3 convolutions on a picture and a shortcut.
 
-    ``(B, inputs, T, F)`` to ``(B, outputs, T / stride, F / stride)``, rounded up.
+    ``(B, inputs, T, F)`` to ``(B, outputs, T / 2, F / 2)``, rounded up. Every convolution has spectral norm, the path
+    batch norm, the shortcut instance norm.
 
-    Source: the published code: spectral norm of every weight, batch norm on the path, instance norm on the shortcut.
+    Source: style_encoder.py:41-84.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    def __init__(self, inputs: int, outputs: int):
         super().__init__()
         self.path = nn.Sequential(
-            spectral_norm(nn.Conv2d(inputs, outputs, 3, stride, padding=1)),
+            spectral_norm(nn.Conv2d(inputs, outputs, 3, 2, padding=1)),
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
             spectral_norm(nn.Conv2d(outputs, outputs, 3, padding=1)),
             nn.BatchNorm2d(outputs),
         )
-        self.shortcut = nn.Identity()
-        if stride > 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                spectral_norm(nn.Conv2d(inputs, outputs, 1, stride)), nn.InstanceNorm2d(outputs, affine=True)
-            )
+        self.shortcut = nn.Sequential(
+            spectral_norm(nn.Conv2d(inputs, outputs, 1, 2)), nn.InstanceNorm2d(outputs, affine=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.path(x) + self.shortcut(x))
@@ -49,22 +46,23 @@ class PictureEncoder(nn.Module):
     Args:
         channels: of a picture: 2, real and imaginary part (1 for magnitudes).
         width, outputs: of the Transformer; the code is its output, projected if ``outputs`` differs.
-        sizes: channels of the blocks, layers, heads and dropout. For style the first four blocks halve the picture, and
-            its mean remains; for content all do, and a grid of 2 × 5 means.
-        cls: put a learnable ``[CLS]`` token first (at position 0) and return its output alone.
+        sizes: channels of the blocks, layers, heads and dropout. Every block halves the picture.
+        cls: put a learnable ``[CLS]`` token first (at position 0) and return its output alone. That is the style
+            encoder; without it, the content encoder.
 
-    Source: the published code.
+    What six blocks leave of a section, 5 × 10, is averaged in two steps, to 2 × 5 and to 1 × 1. The first step's rows
+    share the middle one, so it counts twice.
+
+    Source: style_encoder.py:97-118, 181-197, 222-232; content_encoder.py:17-46, 92-97.
     """
 
     def __init__(self, channels: int, width: int, outputs: int, sizes: PublishedModelConfig, cls: bool):
         super().__init__()
         self.channels = channels
-        cnn_channels = sizes.cnn_channels
-        strides = [2 if not cls or index < 4 else 1 for index in range(len(cnn_channels))]
-        blocks = zip((channels, *cnn_channels), cnn_channels, strides, strict=False)
-        grid = (1, 1) if cls else (2, 5)
-        self.cnn = nn.Sequential(*(PictureBlock(*block) for block in blocks), nn.AdaptiveAvgPool2d(grid), nn.Flatten())
-        self.embed = nn.Linear(cnn_channels[-1] * math.prod(grid), width)
+        blocks = zip((channels, *sizes.cnn_channels), sizes.cnn_channels, strict=False)
+        mean = (nn.AdaptiveAvgPool2d((2, 5)), nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten())
+        self.cnn = nn.Sequential(*(PictureBlock(*block) for block in blocks), *mean)
+        self.embed = nn.Linear(sizes.cnn_channels[-1], width)
         self.cls = nn.Parameter(torch.randn(width)) if cls else None
         self.norm = nn.LayerNorm(width)
         layer = nn.TransformerEncoderLayer(width, sizes.heads, 4 * width, sizes.dropout, batch_first=True)
@@ -93,15 +91,16 @@ class OneHot(nn.Module):
 
 
 def initialise(module: nn.Module, gain: float) -> None:
-    """Xavier's initialisation of all matrices with a reduced gain, biases 0, as published; nothing for a gain of 0.
+    """Xavier's initialisation of linear layers with a reduced gain, biases 0, as published; nothing for a gain of 0.
 
-    Convolutions keep PyTorch's: in the published code their gain is lost, since spectral norm divides it out.
+    Convolutions keep PyTorch's: in the published code their gain is lost, since spectral norm divides it out. The
+    encoders' projections to queries, keys and values keep PyTorch's gain of 1, since ``MultiheadAttention`` holds them
+    as a bare matrix, which the published function does not reach.
 
-    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+    Source: ``init_weights_conservative`` of train2.ipynb, readable at commit 47f6b35 only. Glorot and Bengio,
+    "Understanding the difficulty of training deep feedforward neural networks" (2010).
     """
     for part in module.modules() if gain else ():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight, gain)
             nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.MultiheadAttention):
-            nn.init.xavier_uniform_(part.in_proj_weight, gain)
