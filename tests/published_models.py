@@ -54,16 +54,6 @@ def published_features(config: PublishedConfig, clips: int, sections: int, seed:
     return PublishedFeatures(**vars(random_features(config, clips, sections, seed)))
 
 
-def complex_features(config: PublishedConfig, clips: int, sections: int) -> PublishedFeatures:
-    """As :func:`models.random_features`, with directions but without advances."""
-    features = published_features(config, clips, sections)
-    stft, cqt = (
-        torch.polar(torch.ones_like(part), 6.28 * torch.rand(part.shape))
-        for part in (features.stft_magnitude, features.cqt_magnitude)
-    )
-    return dataclasses.replace(features, advance=None, stft_phasor=stft, cqt_phasor=cqt)
-
-
 def trainer(dataset: Dataset, config: PublishedConfig) -> PublishedTrainer:
     """A trainer on the processor, on the data of another configuration."""
     return PublishedTrainer(config, dataclasses.replace(dataset, config=config), "cpu")

@@ -19,6 +19,7 @@ from ast_lib.published.discriminators import build_discriminator
 from ast_lib.published.model import PublishedModel
 from ast_lib.published.objective import PublishedObjective
 from ast_lib.published.schedule import plateau_factor, turns
+from ast_lib.representation import Features
 from ast_lib.training import validation
 from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.trainer import Trainer
@@ -48,7 +49,11 @@ class PublishedTrainer(Trainer):
         return (shared_batch_norm(model, self.fabric.device) if self.part.count > 1 else model), discriminator
 
     def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
-        model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
+        if self.config.representation.statistics == "per_class":
+            features = Features.cat([model.representation.whole(few) for few in clips.split(validation.CHUNK)])
+            model.fit_statistics(dataclasses.replace(features, voices=voices))
+        else:
+            super()._fit_statistics(model, clips, voices)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
         # Of the dropout, the one kind of chance that differs with the number of processes.
