@@ -24,13 +24,12 @@ SMALL_PAPER = override(
     "data.validation_pieces=2",
     "representation.section_frames=16",
     "representation.section_overlap=6",
-    "representation.join_shift=2",
     "model.cnn_channels=[4, 4, 8, 8, 8, 8]",
     *(f"model.{name}=32" for name in ("content_width", "content_size", "style_width", "style_size", "decoder_width")),
     "model.encoder_layers=1",
     "model.decoder_layers=2",
     "training.batch=4",
-    "training.warm_up=1",
+    "training.loss_warm_up=2",
     "training.alternate=[1, 1]",
 )
 

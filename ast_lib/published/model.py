@@ -49,6 +49,8 @@ class PublishedModel(TransferModel):
         }[sizes.style_encoder]()
         self.decoder = build_decoder(self.config)
         initialise(self, sizes.initial_gain)
+        if sizes.initial_gain:
+            nn.init.normal_(self.decoder.start_token)  # SimpleDecoder_TransformerOnly.py:38 at commit 5f6d593
         classes = () if shape.statistics == "shared" else (len(self.config.voices),)
         for name in dict.fromkeys((*self.inputs, self.output)):
             bins = shape.stft_bins if name.startswith("stft") else shape.cqt_bins

@@ -1,4 +1,4 @@
-"""Representation of the published system: audio in; complex, overlapping sections out, and misjoined sections back.
+"""Representation of the published system: audio in; complex, overlapping sections out, and back.
 
 Chapters: ``notebooks/03_representation.md``, ``notebooks/10_decoder.md`` (seams), ``notebooks/13_published_run.md``.
 """
@@ -166,4 +166,4 @@ class ComplexRepresentation(Representation):
             yield compressed * compressed.abs().clamp_min(1e-30) ** (1 / self.config.compression - 1)
 
     def _join(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-        return join_blocks(blocks, self.config.section_overlap - self.config.join_shift)
+        return join_blocks(blocks, self.config.section_overlap)

@@ -77,7 +77,6 @@ def test_a_shifted_join_puts_every_section_later():
 def test_the_true_spectrum_survives_sections_normalisation_and_compression(compression):
     config = override(
         SMALL_PAPER,
-        "representation.join_shift=0",
         "representation.denormalise=true",
         "representation.statistics=shared",
         f"representation.compression={compression}",
