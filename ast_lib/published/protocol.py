@@ -191,7 +191,7 @@ def sound(model: PublishedModel, clips: list[PairedClip], name: str | None = Non
         if name:
             systems[name] = generated(model, _inputs(model, heard, source), class_style(model, target)[0])
         sounds = {system: played_rightly(model, sections, target, samples) for system, sections in systems.items()}
-        sounds |= {"source_copy": heard, "another_piece": truth.roll(1, dims=0)}
+        sounds |= {"source_copy": heard, "another_piece": truth.roll(1, dims=0), "silence": torch.zeros_like(truth)}
         if source == target:
             rows += _rows("sound", task, clips, sounds, RECONSTRUCTION | LSD, truth)
         else:
