@@ -24,13 +24,12 @@ SMALL_PAPER = override(
     "data.validation_pieces=2",
     "representation.section_frames=16",
     "representation.section_overlap=6",
-    "representation.join_shift=2",
     "model.cnn_channels=[4, 4, 8, 8, 8, 8]",
     *(f"model.{name}=32" for name in ("content_width", "content_size", "style_width", "style_size", "decoder_width")),
     "model.encoder_layers=1",
     "model.decoder_layers=2",
     "training.batch=4",
-    "training.warm_up=1",
+    "training.loss_warm_up=2",
     "training.alternate=[1, 1]",
 )
 
@@ -52,16 +51,6 @@ def untrained_published(config: PublishedConfig, seed: int = 0) -> PublishedMode
 def published_features(config: PublishedConfig, clips: int, sections: int, seed: int = 0) -> PublishedFeatures:
     """As :func:`models.random_features`, with advances but without directions."""
     return PublishedFeatures(**vars(random_features(config, clips, sections, seed)))
-
-
-def complex_features(config: PublishedConfig, clips: int, sections: int) -> PublishedFeatures:
-    """As :func:`models.random_features`, with directions but without advances."""
-    features = published_features(config, clips, sections)
-    stft, cqt = (
-        torch.polar(torch.ones_like(part), 6.28 * torch.rand(part.shape))
-        for part in (features.stft_magnitude, features.cqt_magnitude)
-    )
-    return dataclasses.replace(features, advance=None, stft_phasor=stft, cqt_phasor=cqt)
 
 
 def trainer(dataset: Dataset, config: PublishedConfig) -> PublishedTrainer:

@@ -29,6 +29,7 @@ RENAMED = {
 }
 # Ingredients that this version does not have: the values that switch them off.
 REMOVED = {
+    "representation": {"join_shift": 0},
     "model": {"content_noise": 0.0, "style_noise": 0.0, "discriminator": "conv"},
     "loss": {"agreement": 0.0, "realism": 0.0},
     "training": {"gain": 0.0, "decay": 0.0},

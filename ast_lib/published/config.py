@@ -41,7 +41,6 @@ class PublishedRepresentation(RepresentationConfig):
     cqt_bins_per_octave: Count = 24
     compression: Positive = 0.3  # exponent of the magnitude
     section_overlap: Whole = 0  # frames that a section shares with the next
-    join_shift: Whole = 0  # frames by which sections are put together too late; the published evaluation errs by 10
     input: Literal["magnitude", "complex"] = "magnitude"  # of the encoders; complex: real and imaginary part
     output: Literal["magnitude_advance", "complex"] = "magnitude_advance"  # of the decoder
     statistics: Literal["shared", "per_class"] = "shared"  # mean and standard deviation of a bin
@@ -92,6 +91,7 @@ class PublishedLossConfig(LossConfig):
     hsic: Literal["biased", "unbiased", "published"] = "biased"  # estimator; published with its median width
     encoder_objective: Literal["entropy", "cross_entropy"] = "entropy"  # of the encoders against the discriminator
     style_help: NonNegative = 1.0  # weight with which the encoders help the discriminator on style; published: 0
+    discriminator_weights: tuple[NonNegative, ...] = ()  # of styles, content, prototypes; none: styles with prototypes
 
 
 @checked
@@ -111,10 +111,11 @@ class PublishedTrainingConfig(TrainingConfig):
     average: BelowOne = 0.925  # decay of the moving average of the weights
     final_rate: Share = 0.03
     warm_up: Whole = 13  # steps
-    plateau: Factor = 1.0  # factor on the rates when the mean total loss between validations stops falling; 1: none
+    plateau: Factor = 1.0  # factor on a network's rate when its mean loss between validations stops falling; 1: none
     patience: Count = 5  # validations without a fall before that
     discriminator_clip: NonNegative = 0.0  # largest norm of the discriminator's gradient; 0: none
     alternate: tuple[Whole, Whole] = (0, 0)  # batches in turn for generator and discriminator; 0, 0: all for both
+    loss_warm_up: Whole = 0  # steps over which the weights of all losses but reconstruction grow from 0
     schedule: Literal["curriculum", "all_at_once", "reconstruction"] = "curriculum"  # weights of the losses
 
 
@@ -150,8 +151,6 @@ class PublishedConfig(Config):
         overlap, size, form = shape.section_overlap, model.style_size, model.style_encoder
         below = f"0 to below representation.section_frames ({shape.section_frames})"
         yield "representation.section_overlap", overlap < shape.section_frames, below
-        fits = shape.join_shift <= overlap
-        yield "representation.join_shift", fits, f"0 to representation.section_overlap ({overlap})"
         each = f"{len(self.voices)} or more, one a voice, with model.style_encoder=one_hot"
         yield "model.style_size", form != "one_hot" or size >= len(self.voices), each
         shared = loss.hsic == "published" or (model.discriminator == "mlp" and model.discriminators == 1)
@@ -168,6 +167,8 @@ class PublishedConfig(Config):
         yield "training.third_instruments", unvoiced or not training.third_instruments, what
         turns = training.alternate == (0, 0) or min(training.alternate) >= 1
         yield "training.alternate", turns, "0, 0 or two numbers of 1 or more"
+        three = len(loss.discriminator_weights) in (0, 3)
+        yield "loss.discriminator_weights", three, "none or three numbers of 0 or more"
         fits = loss.hsic != "unbiased" or training.batch >= 4
         yield "loss.hsic", fits, "biased or published for a training.batch below 4"
 

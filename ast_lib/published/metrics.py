@@ -3,7 +3,10 @@
 Chapters: ``notebooks/01_paper.md``, ``notebooks/13_published_run.md``. Each docstring says what is wrong with its
 metric. ``estimate`` is what a system made, ``original`` the source clip, ``reference`` a clip of the target instrument,
 of whatever piece: ``(samples,)`` at 22,050 Hz, both of one length. Bad audio raises :class:`AstError`, as in
-:mod:`ast_lib.evaluation.metrics`.
+:mod:`ast_lib.evaluation.metrics`. What the scripts apply them to is in :mod:`ast_lib.published.protocol`.
+
+Source: evaluation_reconstruction.py:39-118 and evaluation_style_transfer.py:80-133 of the published repository, the
+former at commit 5f6d593, the latter at 77a92a4.
 """
 
 import librosa

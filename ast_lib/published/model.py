@@ -24,6 +24,7 @@ from ast_lib.representation.features import SectionTensors
 from ast_lib.representation.phase import lock_phase
 
 SMALLEST_COMPLEX = 1e-4  # standard deviation of a bin of a complex spectrum
+EPSILON = 1e-8  # added to the standard deviations of each class (dataloader.py:9-13 at commit 5f6d593)
 
 
 class PublishedModel(TransferModel):
@@ -48,6 +49,8 @@ class PublishedModel(TransferModel):
         }[sizes.style_encoder]()
         self.decoder = build_decoder(self.config)
         initialise(self, sizes.initial_gain)
+        if sizes.initial_gain:
+            nn.init.normal_(self.decoder.start_token)  # SimpleDecoder_TransformerOnly.py:38 at commit 5f6d593
         classes = () if shape.statistics == "shared" else (len(self.config.voices),)
         for name in dict.fromkeys((*self.inputs, self.output)):
             bins = shape.stft_bins if name.startswith("stft") else shape.cqt_bins
@@ -67,19 +70,27 @@ class PublishedModel(TransferModel):
     # --- Statistics
 
     def fit_statistics(self, features: PublishedFeatures) -> None:
-        """As of :class:`TransferModel`; statistics of each class want the features' ``voices``."""
-        groups = [slice(None)]
-        if self.config.representation.statistics == "per_class":
-            groups = [features.voices == voice for voice in range(len(self.config.voices))]
+        """As of :class:`TransferModel`; statistics of each class want ``voices``, and features that are not cut.
+
+        Those of a class are the mean of its clips' means, and the root of the mean of the clips' own unbiased
+        variances: differences between clips do not count.
+
+        Source, of those of a class: Preprocessing_Dataset/compute_separated_stats.py:16-43 at commit 5f6d593.
+        """
         for name in dict.fromkeys((*self.inputs, self.output)):
-            channels = name.endswith("complex")
-            spectrum, axes = features.spectrum(name), (0, 1, 3) if channels else (0, 1, 2)
-            smallest = SMALLEST_COMPLEX if channels else SMALLEST
             mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
-            means = torch.stack([spectrum[group].mean(dim=axes) for group in groups])
-            stds = torch.stack([spectrum[group].std(dim=axes).clamp_min(smallest) for group in groups])
-            mean.copy_(means.view_as(mean))
-            std.copy_(stds.view_as(std))
+            channels = name.endswith("complex")
+            spectrum, axes = features.spectrum(name), (1, 3) if channels else (1, 2)
+            if self.config.representation.statistics == "shared":
+                smallest = SMALLEST_COMPLEX if channels else SMALLEST
+                mean.copy_(spectrum.mean(dim=(0, *axes)).view_as(mean))
+                std.copy_(spectrum.std(dim=(0, *axes)).clamp_min(smallest).view_as(std))
+                continue
+            means, variances = spectrum.mean(dim=axes), spectrum.var(dim=axes)
+            for voice in range(len(self.config.voices)):
+                own = features.voices == voice
+                mean[voice] = means[own].mean(dim=0).view_as(mean[voice])
+                std[voice] = variances[own].mean(dim=0).sqrt().view_as(std[voice]) + EPSILON
 
     def _statistics(self, name: str, voices: Tensor | None, axes: int) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation that broadcast with a spectrum of so many ``axes``."""
@@ -191,6 +202,14 @@ class PublishedModel(TransferModel):
             return prediction
         voices = torch.cdist(style.float(), self.prototypes).argmin(dim=1)
         return dataclasses.replace(prediction, voices=voices)
+
+    def stft_windows(self, predictions: Iterable[SectionTensors], frames: int) -> Iterator[Tensor]:
+        """As of :class:`TransferModel`; silence for frames at the end that are in no section."""
+        for stft in super().stft_windows(predictions, frames):
+            yield stft
+            frames -= stft.shape[1]
+        if frames > 0:
+            yield stft.new_zeros(len(stft), frames, stft.shape[2])
 
     def _stft_blocks(self, predictions: Iterable[SectionTensors]) -> Iterator[Tensor]:
         if self.output == "stft_complex":

@@ -8,7 +8,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ast_lib.losses.adversarial import negative_entropy
+from ast_lib.losses.adversarial import discriminator_cross_entropy, negative_entropy
 from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import prototype_margin
 from ast_lib.processes import ALONE, Part
@@ -32,6 +32,7 @@ from ast_lib.published.model import PublishedModel
 from ast_lib.published.representation import as_complex
 from ast_lib.representation.features import SectionTensors
 from ast_lib.training.batches import Batch
+from ast_lib.training.curriculum import WEIGHTS
 from ast_lib.training.objective import Objective
 
 MARGIN = {"hinge": prototype_margin, "squared": prototype_margin_squared}
@@ -60,6 +61,25 @@ class PublishedObjective(Objective):
         if self.config.model.style_encoder != "transformer":
             return self.model.style_encoder(batch.labels)
         return super().styles(batch)
+
+    def total(self, losses: dict[str, Tensor], step: int) -> Tensor:
+        warm_up = self.config.training.loss_warm_up
+        grown = min(1.0, (step + 1) / warm_up) if warm_up else 1.0
+        return super().total({name: loss * (grown if name in WEIGHTS else 1) for name, loss in losses.items()}, step)
+
+    def discriminate(self, batch: Batch, content: Tensor) -> tuple[Tensor, Tensor]:
+        on_content, on_style = super().discriminate(batch, content)
+        weights = self.config.loss.discriminator_weights
+        return (weights[1] if weights else 1) * on_content, on_style
+
+    def _on_style(self, styles: Tensor, prototypes: Tensor, voices: Tensor) -> Tensor:
+        weights = self.config.loss.discriminator_weights
+        if not weights:
+            return super()._on_style(styles, prototypes, voices)
+        of_styles, of_prototypes = map(self.discriminator.style_logits, (styles, prototypes.to(styles.dtype)))
+        classes = torch.arange(len(prototypes)).to(voices)
+        on_styles = discriminator_cross_entropy(of_styles, voices)
+        return weights[0] * on_styles + weights[2] * discriminator_cross_entropy(of_prototypes, classes)
 
     def reconstruction(self, prediction: SectionTensors, batch: Batch) -> dict[str, Tensor]:
         if not self.complex:

@@ -11,8 +11,8 @@ def plateau_factor(totals: Sequence[float], length: int, factor: float, patience
     """What is left of the learning rate after every plateau so far: ``factor`` to the power of their number.
 
     Args:
-        totals: total loss of every step so far.
-        length: steps of an epoch; the means of whole epochs are watched.
+        totals: a network's loss at every step so far from which it learnt.
+        length: their number in an epoch; the means of whole epochs are watched.
         factor: what a plateau multiplies the rate by.
         patience: epochs without a fall (by 0.01 % or more) that are borne; the next one is a plateau.
 

@@ -1,6 +1,7 @@
-"""Table 1 of the paper: its metrics as published, for a model of ours between two bounds.
+"""Table 1 of the paper: its formulas on our clips, for a model of ours between two bounds.
 
-Chapters: ``notebooks/01_paper.md``, ``notebooks/12_evaluation.md``.
+Chapters: ``notebooks/01_paper.md``, ``notebooks/12_evaluation.md``. What the published scripts apply the formulas to is
+another thing, and in :mod:`ast_lib.published.protocol`.
 """
 
 import pandas as pd
@@ -14,8 +15,8 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.published import metrics
 from ast_lib.transfer.pipeline import class_style
 
-# What the paper compares an output with: reconstructions with the clip itself; transfers with the source they came
-# from, or with a clip of the target instrument that is of another piece.
+# What an output is compared with: reconstructions with the clip itself; transfers with the source they came from, or
+# with a clip of the target instrument that is of another piece.
 RECONSTRUCTION = {
     "chroma distance": metrics.published_chroma_distance,
     "onset F1": metrics.published_onset_f1,
@@ -33,7 +34,7 @@ TIMBRE = {
 def published_table(
     model: TransferModel, name: str, clips: list[PairedClip], audio: dict[str, dict[str, Tensor]]
 ) -> pd.DataFrame:
-    """The metrics of the paper's Table 1 as published: the model, ``source_copy`` and ``ceiling``.
+    """The formulas of the paper's Table 1 on whole, unprocessed clips: the model, ``source_copy`` and ``ceiling``.
 
     Args:
         model: trained weights.

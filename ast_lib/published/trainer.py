@@ -19,6 +19,7 @@ from ast_lib.published.discriminators import build_discriminator
 from ast_lib.published.model import PublishedModel
 from ast_lib.published.objective import PublishedObjective
 from ast_lib.published.schedule import plateau_factor, turns
+from ast_lib.representation import Features
 from ast_lib.training import validation
 from ast_lib.training.batches import Batch, Batches
 from ast_lib.training.trainer import Trainer
@@ -48,23 +49,39 @@ class PublishedTrainer(Trainer):
         return (shared_batch_norm(model, self.fabric.device) if self.part.count > 1 else model), discriminator
 
     def _fit_statistics(self, model: PublishedModel, clips: Tensor, voices: Tensor) -> None:
-        model.fit_statistics(dataclasses.replace(validation.reference_features(model, clips), voices=voices))
+        if self.config.representation.statistics == "per_class":
+            features = Features.cat([model.representation.whole(few) for few in clips.split(validation.CHUNK)])
+            model.fit_statistics(dataclasses.replace(features, voices=voices))
+        else:
+            super()._fit_statistics(model, clips, voices)
 
     def generator_losses(self, batch: Batch, step: int) -> tuple[dict[str, Tensor], Tensor]:
         # Of the dropout, the one kind of chance that differs with the number of processes.
         torch.manual_seed(self._random(step).initial_seed() + (self.part.rank << 48))
         return super().generator_losses(batch, step)
 
-    def _rate_factor(self) -> float:
-        training, totals = self.config.training, [row["total"] for row in self.history]
+    def _turns(self, step: int) -> tuple[bool, bool]:
+        """Whether generator and discriminator learn at a step; the turns begin anew after every validation."""
+        return turns(self.config.training.alternate, step % self.config.training.validate_every)
+
+    def _plateaus(self, network: int, *losses: str) -> float:
+        """The factor on the rates of the generator (0) or the discriminator (1) after the plateaus of its losses.
+
+        An epoch is what lies between validations; only batches from which the network learns count.
+        """
+        training = self.config.training
         if training.plateau == 1:
-            return super()._rate_factor()
-        return super()._rate_factor() * plateau_factor(
-            totals, training.validate_every, training.plateau, training.patience
-        )
+            return 1.0
+        learnt = [row for row in self.history if self._turns(row["step"])[network]]
+        length = sum(self._turns(step)[network] for step in range(training.validate_every))
+        totals = [sum(row[loss] for loss in losses) for row in learnt]
+        return plateau_factor(totals, length, training.plateau, training.patience)
+
+    def _rate_factor(self) -> float:
+        return super()._rate_factor() * self._plateaus(0, "total")
 
     def _generator_step(self, batch: Batch) -> tuple[dict[str, float], Tensor]:
-        if turns(self.config.training.alternate, self.step)[0]:
+        if self._turns(self.step)[0]:
             return super()._generator_step(batch)
         with torch.no_grad():
             losses, content = self.generator_losses(batch, self.step)
@@ -72,7 +89,10 @@ class PublishedTrainer(Trainer):
         return self._finite(losses, batch), content
 
     def _discriminator_step(self, batch: Batch, content: Tensor) -> dict[str, float]:
-        if turns(self.config.training.alternate, self.step)[1]:
+        if self._turns(self.step)[1]:
+            factor = super()._rate_factor() * self._plateaus(1, "discriminator", "discriminator_style")
+            for group in (group for optimizer in self.discriminator_optimizers for group in optimizer.param_groups):
+                group["lr"] = group["initial_lr"] * factor
             return super()._discriminator_step(batch, content)
         with torch.no_grad():
             return self._finite(self._discriminator_losses(batch, content), batch)

@@ -1,5 +1,7 @@
 """Discriminators of the published system, and the losses that a configuration names."""
 
+import math
+
 import pytest
 import torch
 from published_models import SHORT, SMALL_PAPER, parameters, published_tiny, trainer
@@ -118,4 +120,24 @@ def test_losses_of_the_papers_output(dataset, axes):
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-6)
     weights = {"mse": 1, "magnitude": 0.5, "phase": 0.2, "temporal": 0.3, "spectral": 0.1}
     reconstruction = sum(weight * losses[name].item() for name, weight in weights.items())
-    assert run.objective.total(losses, 0).item() == pytest.approx(10 * reconstruction, rel=1e-5)
+    others = {"contrastive": 5, "margin": 0.5, "hsic": 1, "adversarial": 9}
+    others = sum(weight * losses[name].item() for name, weight in others.items())
+    for step, grown in enumerate((0.5, 1, 1)):  # the weights of the other losses grow over two steps here
+        total = run.objective.total(losses, step).item()
+        assert total == pytest.approx(5 * reconstruction + grown * others, rel=1e-5)
+
+
+def test_the_papers_discriminator_weighs_styles_content_and_prototypes(dataset):
+    run = trainer(dataset, SMALL_PAPER)
+    run.model.eval()
+    batch = run.batch(0)
+    losses, content = run.generator_losses(batch, 0)
+    with torch.no_grad():
+        found = sum(run.objective.discriminate(batch, content))
+        style, judge = run.objective.styles(batch), run.discriminator
+        prototypes = class_prototypes(style, batch.labels, 2)
+        parts = [(style, batch.labels), (content.mean(1), batch.labels), (prototypes, torch.arange(2))]
+        entropies = [discriminator_cross_entropy(judge.style_logits(codes), labels) for codes, labels in parts]
+    assert found.item() == pytest.approx((entropies[0] + 2 * entropies[1] + 0.5 * entropies[2]).item(), rel=1e-5)
+    # Before training it knows nothing, and its loss is 3.5 ln 2.
+    assert found.item() == pytest.approx(3.5 * math.log(2), abs=0.05)

@@ -23,7 +23,9 @@ def test_a_plateau_is_pytorchs(means, patience):
 def test_generator_and_discriminator_take_turns(dataset):
     assert [turns((5, 3), step) for step in range(9)] == [(True, False)] * 5 + [(False, True)] * 3 + [(True, False)]
     assert turns((0, 0), 3) == (True, True)
-    run = trainer(dataset, published_tiny(*SHORT, "training.alternate=[1, 2]", "training.average=0"))
+    run = trainer(
+        dataset, published_tiny(*SHORT, "training.alternate=[1, 2]", "training.validate_every=3", "training.average=0")
+    )
     for step in range(3):
         model, judge = parameters(run.model), parameters(run.discriminator)
         row = run.train_step(run.batch(step))

@@ -53,7 +53,9 @@ def test_with_the_cores_values_it_trains_what_the_core_trains(dataset):
 def test_a_resumed_run_keeps_its_plateaus_and_its_turns(dataset, tmp_path, monkeypatch, alternate):
     # Halved after every epoch, as if none had fallen.
     monkeypatch.setattr(training, "plateau_factor", lambda totals, length, factor, _: factor ** (len(totals) // length))
-    change = ("training.plateau=0.5", "training.warm_up=2", f"training.alternate={alternate}")
+    epoch = 2 if alternate == "[0, 0]" else 3
+    change = "plateau=0.5", "warm_up=2", f"validate_every={epoch}", f"alternate={alternate}"
+    change = [f"training.{each}" for each in change]
     whole, first, second = (trainer(dataset, *change) for _ in range(3))
     expected, original = whole.fit(progress=False), first.train_step
 
@@ -68,13 +70,14 @@ def test_a_resumed_run_keeps_its_plateaus_and_its_turns(dataset, tmp_path, monke
     average = second.fit(tmp_path, progress=False)
     found, wanted = without_clock(second), without_clock(whole)
     assert found.equals(wanted) and not differs(weights(expected), average)
-    for step in range(8):  # halved at the validations after steps 1, 3 and 5
+    for step in range(8):  # halved after the last batch of an epoch from which the generator learns
         rate = CONFIG.training.learning_rate * learning_rate_factor(step, 8, 2, 0.03)
-        assert found["learning_rate"][step] == pytest.approx(rate / 2 ** (step // 2))
+        halvings = step // 2 if epoch == 2 else (step + 1) // 3
+        assert found["learning_rate"][step] == pytest.approx(rate / 2**halvings)
 
 
 def test_networks_learn_in_turn(dataset):
-    run = trainer(dataset, "training.alternate=[2, 1]")
+    run = trainer(dataset, "training.alternate=[2, 1]", "training.validate_every=3")
     learnt = []
     for step in range(6):
         before = {name: weights(getattr(run, name)) for name in ("model", "discriminator")}
@@ -83,6 +86,34 @@ def test_networks_learn_in_turn(dataset):
         learnt.append([name for name in before if differs(before[name], getattr(run, name))])
         assert set(LOSSES) | {"total", "discriminator"} <= set(logged)
     assert learnt == [["model"], ["model"], ["discriminator"]] * 2
+
+
+def test_turns_begin_anew_with_every_epoch_so_that_38_batches_are_25_and_13(dataset):
+    paper = preset("paper").training
+    assert paper.steps == 100 * paper.validate_every and paper.warm_up == 0 and paper.final_rate == 1
+    epoch = [f"training.{name}={getattr(paper, name)}" for name in ("validate_every", "steps")]
+    run = trainer(dataset, *epoch, "training.alternate=[5, 3]")
+    learners = [run._turns(step) for step in range(2 * 38)]
+    assert learners[:38] == learners[38:] and learners[:9] == [(True, False)] * 5 + [(False, True)] * 3 + [
+        (True, False)
+    ]
+    assert [sum(each) for each in zip(*learners[:38], strict=True)] == [25, 13]
+
+
+def test_each_network_has_plateaus_of_its_own(dataset):
+    run = trainer(dataset, "training.alternate=[2, 1]", "training.validate_every=3", "training.plateau=0.7")
+    # The generator's loss falls in the batches from which it learns, and rises in the others.
+    for step in range(24):
+        generator = step % 3 < 2
+        total = -step if generator else step
+        run.history.append({"step": step, "total": total, "discriminator": 1.0, "discriminator_style": 1.0})
+    run.step = 24
+    assert run._rate_factor() == learning_rate_factor(24, 8, CONFIG.training.warm_up, CONFIG.training.final_rate)
+    run.step = 26
+    run._discriminator_step(run.batch(26), run.generator_losses(run.batch(26), 26)[1])
+    (optimizer,) = run.discriminator_optimizers
+    rate = CONFIG.training.discriminator_rate * learning_rate_factor(26, 8, CONFIG.training.warm_up, 0.03)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.7 * rate)
 
 
 def test_the_models_gradient_is_clipped_to_the_norm(dataset):
