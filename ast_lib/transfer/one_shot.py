@@ -16,7 +16,7 @@ from ast_lib.networks.model import TransferModel
 from ast_lib.representation.features import Features
 
 SHORTEST_STYLE = 0.5  # seconds of a style clip: a note with its start
-FIT_RATE = 0.05  # Adam's rate: about how far a value of the style moves in one step
+FIT_RATE = 0.15  # of the distance between prototypes, about as far as a style moves in one step
 
 
 def redraw_error(model: TransferModel, target: Tensor, content: Tensor, style: Tensor) -> Tensor:
@@ -35,6 +35,15 @@ def redraw_error(model: TransferModel, target: Tensor, content: Tensor, style: T
     return (predicted.float() - target).abs().flatten(1).mean(dim=1)
 
 
+def fit_rate(model: TransferModel) -> float:
+    """Adam's rate, about how far a value of the style moves in one step.
+
+    It is relative to the scale of the styles: the mean distance of a prototype to its nearest other.
+    """
+    apart = torch.cdist(model.prototypes, model.prototypes).fill_diagonal_(torch.inf).min(dim=1).values.mean()
+    return FIT_RATE * apart.item() / model.prototypes.shape[1] ** 0.5
+
+
 def fit_styles(model: TransferModel, features: Features, style: Tensor, steps: int) -> Tensor:
     """Styles ``(B, style_size)`` after ``steps`` steps of Adam on :func:`redraw_error`, each clip for itself.
 
@@ -43,7 +52,7 @@ def fit_styles(model: TransferModel, features: Features, style: Tensor, steps: i
     with torch.no_grad():
         target, content = model.target(features), model.encode_content(features)
     fitted = style.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([fitted], FIT_RATE)
+    optimizer = torch.optim.Adam([fitted], fit_rate(model))
     for _ in range(steps):
         optimizer.zero_grad()
         for start, stop in model.windows(content.shape[1]):  # one at a time: memory does not grow with the clip

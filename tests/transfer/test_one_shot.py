@@ -1,5 +1,6 @@
 """One-shot style: what the encoder makes of a clip, what fitting changes, and clips that have no style."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -11,7 +12,7 @@ from ast_lib.audio.levels import normalise_rms
 from ast_lib.config import ModelConfig
 from ast_lib.errors import AstError
 from ast_lib.transfer import transfer
-from ast_lib.transfer.one_shot import FIT_RATE, clip_style, clip_styles, fit_styles, redraw_error
+from ast_lib.transfer.one_shot import FIT_RATE, clip_style, clip_styles, fit_rate, fit_styles, redraw_error
 
 RATE = 22050
 
@@ -113,8 +114,15 @@ def test_a_step_is_adam_s_and_goes_against_the_gradient(model):
     # Adam's first step has the size of its rate and the sign of the gradient, whatever the gradient's size.
     clear = gradient.abs() > 1e-6
     assert clear.any()
-    torch.testing.assert_close(moved[clear], -FIT_RATE * gradient[clear].sign(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(moved[clear], -fit_rate(model) * gradient[clear].sign(), atol=1e-3, rtol=0)
     assert torch.equal(fit_styles(model, features, start, 0), start)
+
+
+def test_the_rate_follows_the_scale_of_the_styles(model):
+    moved = copy.deepcopy(model)
+    moved.prototypes.zero_()
+    moved.prototypes[1:, 0] = 3.0 * torch.arange(1, len(moved.prototypes))  # neighbours are 3 apart
+    assert fit_rate(moved) == pytest.approx(FIT_RATE * 3 / model.config.model.style_size**0.5)
 
 
 def test_a_clip_is_fitted_the_same_alone_and_in_a_batch(model):
