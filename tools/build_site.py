@@ -1,6 +1,6 @@
 """Build the static site from executed chapters and prose pages: ``python tools/build_site.py [--profile quick]``.
 
-``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` (for links to the
+``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` and ``benchmarks/`` (for links to the
 code), the files that pages include and the executed notebooks of the profile; Jupyter Book makes
 ``build/<profile>/html`` of it, execution off, warnings as errors. A page finds its audio at ``../audio/NAME``, which is
 true of the executed notebook in Jupyter as well as of the site. Nothing is done when the content of all these files is
@@ -21,7 +21,7 @@ import yaml
 from chapter_dependencies import ROOT, BuildError, file_digest
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
-ASSEMBLED = ("book", "ast_lib")
+ASSEMBLED = ("book", "ast_lib", "benchmarks")
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 
 
