@@ -1,7 +1,7 @@
 """Build the static site from executed chapters and prose pages: ``python tools/build_site.py [--profile quick]``.
 
-``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` and ``benchmarks/`` (for links to the
-code), the files that pages include and the executed notebooks of the profile; Jupyter Book makes
+``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` and ``benchmarks/``
+(for links to the code), the files that pages include and the executed notebooks of the profile; Jupyter Book makes
 ``build/<profile>/html`` of it, execution off, warnings as errors. A page finds its audio at ``../audio/NAME``, which is
 true of the executed notebook in Jupyter as well as of the site. Nothing is done when the content of all these files is
 that of the last successful build.
