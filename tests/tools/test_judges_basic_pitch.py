@@ -18,7 +18,7 @@ from benchmarks.judges.cifka import pitch_jaccard
 
 needs_model = pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None or not (CACHE / basic_pitch.WHEEL).is_file(),
-    reason=f"the extra judges, or {basic_pitch.WHEEL} in build/cache, is missing: ast_lib/evaluation/judges",
+    reason=f"the extra judges, or {basic_pitch.WHEEL} in build/cache, is missing: benchmarks/judges",
 )
 
 
