@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ast_lib.config import override, to_dict
+from ast_lib.config import CURRICULUM, override, to_dict
 from ast_lib.data.bach_violin import aligned_pairs
 from ast_lib.data.dataset import build_dataset, stack_audio
 from ast_lib.data.synth import shared_synth
@@ -31,8 +31,8 @@ BASE = preset("quick")
 
 
 def curriculum(**weights: float) -> str:
-    """The assignment that gives losses other weights in every phase."""
-    return "curriculum=" + json.dumps([phase | weights for phase in to_dict(BASE)["curriculum"]])
+    """The assignment that gives losses other weights in every phase, in the fields that every system has."""
+    return "curriculum=" + json.dumps([to_dict(phase) | weights for phase in CURRICULUM])
 
 
 VOICED = "training.third_instruments=0", "model.align_onsets=false"  # a style of a voice knows no other sound

@@ -1,10 +1,9 @@
 """Tuning: a source in any tuning in; the same source at A = 440 Hz out, and the way back for its transfer.
 
-Chapter: ``notebooks/16_your_own.md``. The model predicts notes in tune, whatever the tuning of its source: the
-published weights, which heard detuned clips in training, play every source at 440 Hz. The tuning of the source is
-therefore estimated, removed by resampling before the transfer and given back by the inverse resampling after it. Both
-are changes of length: a source that is 50 cents flat becomes 2.8 % shorter and so higher, and its transfer as much
-longer and lower.
+Chapter: ``notebooks/16_your_own.md``. The model predicts notes in tune, whatever the tuning of its source: every target
+of its training is at 440 Hz. The tuning of the source is therefore estimated, removed by resampling before the transfer
+and given back by the inverse resampling after it. Both are changes of length: a source that is 50 cents flat becomes
+2.8 % shorter and so higher, and its transfer as much longer and lower.
 """
 
 import math

@@ -46,3 +46,12 @@ def test_the_committed_ledger_compares_like_with_like(root):
     assert len({json.dumps({key: len(values) for key, values in row["lsd"].items()}) for row in rows}) == 1
     seeds = {row["seed"] for row in rows if row["variant"] == "baseline"}
     assert {row["seed"] for row in rows} <= seeds, "a variant without the baseline of its seed cannot be compared"
+
+
+def test_rows_have_the_changes_of_their_variant(root):
+    """So that a row can be trained again, here and by the commit that it names."""
+    rows = json.loads((root / "results" / "ablations.json").read_text(encoding="utf-8"))
+    known = [row for row in rows if row["variant"] in ablations.VARIANTS]
+    assert len(known) >= 7
+    for row in known:
+        assert row["changes"] == ablations.VARIANTS[row["variant"]], row["variant"]
