@@ -42,6 +42,9 @@ VARIANTS = {
     "no_third_instruments": ["training.third_instruments=0"],
     "no_adversary": [curriculum(adversarial=0)],
     "no_style_losses": [curriculum(contrastive=0, margin=0, hsic=0)],
+    "no_contrastive": [curriculum(contrastive=0)],
+    "no_margin": [curriculum(margin=0)],
+    "no_hsic": [curriculum(hsic=0)],
     "reconstruction_alone": [curriculum(contrastive=0, margin=0, hsic=0, adversarial=0)],
     "no_equalisation": ["training.equalisation=0"],
     "no_domain_randomisation": ["training.domain_randomisation=false"],
@@ -52,6 +55,7 @@ VARIANTS = {
     # The decoder
     "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
     "no_token_injection": ["model.token_injection=false"],
+    "shallow": ["model.depth=1"],
     # Reconstruction
     "no_log_spectral": ["loss.log_spectral=0"],
     "no_phase": ["loss.phase=0"],
