@@ -36,6 +36,9 @@ def curriculum(**weights: float) -> str:
 
 
 VOICED = "training.third_instruments=0", "model.align_onsets=false"  # a style of a voice knows no other sound
+LONG_SECTIONS = ["representation.section_frames=64", "model.window=4", "model.overlap=1", "model.head_layers=1"]
+PER_CLASS = ["representation.statistics=per_class", "training.third_instruments=0"]
+HIDDEN = ["model.inference_feedback=hidden", "model.context_weight=1"]
 VARIANTS = {
     "baseline": [],
     # What keeps the instrument out of the content
@@ -72,6 +75,14 @@ VARIANTS = {
     "cross_entropy": ["loss.encoder_objective=cross_entropy"],
     "complex_output": ["representation.output=complex"],
     "all_at_once": ["training.schedule=all_at_once"],
+    # The published failure, cause by cause
+    "long_sections": LONG_SECTIONS,
+    "per_class_statistics": PER_CLASS,
+    "hidden_feedback": HIDDEN,
+    "all_causes": [
+        *(*LONG_SECTIONS, *PER_CLASS, *HIDDEN, "representation.output=complex"),
+        curriculum(adversarial=0),
+    ],
 }
 
 
