@@ -1,6 +1,6 @@
 """Trainer: a configuration and data in; trained weights and their history out, with exact resume.
 
-Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``. A run is a function of its configuration: batch,
+Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``, ``notebooks/17_variants.md``. A run is a function of its configuration: batch,
 augmentation and corruption of step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it
 had never stopped.
 
