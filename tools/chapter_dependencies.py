@@ -1,6 +1,6 @@
 """What a chapter's results depend on, found by reading the chapter and the library and never by running them.
 
-``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST, jupytext), or
+``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST), or
 ``NNb_name.md`` where it has a second half. Its inputs are its code, the files of ``ast_lib`` that its code imports
 (directly or through another file of it) with the tables beside them, ``requirements.lock``, the published weights where
 its text mentions ``published_weights``, and what its header names::
