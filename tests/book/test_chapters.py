@@ -40,7 +40,9 @@ def test_every_chapter_says_which_code_it_explains(chapters):
 
 def test_every_chapter_that_the_library_names_exists(chapters, library):
     named = {
-        (path, chapter) for path, text in library.items() for chapter in re.findall(r"notebooks/(\d\d_\w+)\.md", text)
+        (path, chapter)
+        for path, text in library.items()
+        for chapter in re.findall(r"notebooks/(\d\d[a-z]?_\w+)\.md", text)
     }
     assert sorted(pair for pair in named if pair[1] not in chapters) == []
 
