@@ -1,9 +1,10 @@
 """Config: a preset and changed fields in; one checked configuration out, stored with every checkpoint.
 
-Chapters: ``notebooks/11_training.md`` and ``notebooks/14_ablations.md`` (variants). A preset is a complete
-:class:`Config`; a variant is one field of it, written ``"model.token_injection=false"`` wherever text is needed
-(papermill, the command line) and set with :func:`override`. A field's type is its range. What all presets share and no
-ablation varies is a constant (``ClassVar``); the published system, :mod:`ast_lib.published.config`, has fields for it.
+Chapters: ``notebooks/11_training.md``, ``notebooks/17_variants.md`` and ``notebooks/14_ablations.md`` (variants). A
+preset is a complete :class:`Config`; a variant is one field of it, written ``"model.token_injection=false"`` wherever
+text is needed (papermill, the command line) and set with :func:`override`. A field's type is its range. What all
+presets share and no ablation varies is a constant (``ClassVar``); the published system,
+:mod:`ast_lib.published.config`, has fields for it.
 """
 
 import pathlib
@@ -149,7 +150,7 @@ class TrainingConfig:
     domain_randomisation: bool = (
         True  # rendered: rooms, timbres (training.augment), players, vibrato, tempi (data.pool)
     )
-    third_instruments: Share = 0.75  # of rendered performances: heard on an instrument that is never played
+    third_instruments: Share = 0.9  # of rendered performances: heard on an instrument that is never played
     own_style: bool = False  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own
     validate_every: Count = 100  # steps
