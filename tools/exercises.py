@@ -178,14 +178,41 @@ def published(notebook: NotebookNode, name: str) -> NotebookNode:
     return notebook
 
 
-def imports(notebook: NotebookNode) -> str:
-    """The import statements of a chapter, which is all that its coding exercises may need."""
-    lines = []
+def defined(node: ast.AST) -> set[str]:
+    """The names that a statement, or several, assign to or define."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
+
+
+def used(tree: ast.AST) -> set[str]:
+    """The names that some Python reads and does not define itself."""
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return read - own - defined(tree)
+
+
+def context(notebook: NotebookNode, *sources: str) -> str:
+    """The part of a chapter that some of its cells need: its imports, and definitions and assignments of their names.
+
+    Args:
+        notebook: the chapter's.
+        sources: of cells; a statement in a loop or a condition is not found.
+    """
+    kinds = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
+    statements = []
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            tree = ast.parse(plain_python(cell.source))
-            lines += [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n".join(dict.fromkeys(lines))
+        if cell.cell_type == "code" and not is_tagged(cell, "exercise-code") and not is_tagged(cell, "exercise-check"):
+            statements += ast.parse(plain_python(cell.source)).body
+    kept = [isinstance(node, ast.Import | ast.ImportFrom) for node in statements]
+    needed, before = set().union(*(used(ast.parse(source)) for source in sources)), set()
+    while needed != before:
+        before = set(needed)
+        for index, node in enumerate(statements):
+            if isinstance(node, kinds) and defined(node) & needed:
+                kept[index] = True
+                needed |= used(node)
+    return "\n".join(ast.unparse(node) for node, wanted in zip(statements, kept, strict=True) if wanted)
 
 
 def check_quizzes(path: pathlib.Path, where: str) -> list[str]:

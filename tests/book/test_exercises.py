@@ -18,12 +18,14 @@ from exercises import (
     blank,
     check_quizzes,
     coding_exercises,
+    context,
+    defined,
     directives,
-    imports,
     option,
     published,
     solution,
     solved,
+    used,
 )
 
 # Chapters whose exercises are three questions, without a quiz and without a function to write.
@@ -47,6 +49,10 @@ WITHOUT = (
 )
 LEAST = {"quiz": 1, "derivation": 1, "experiment": 1, "coding": 2}
 LONGEST = 12  # lines of a solution
+EXPERIMENT = (
+    r"\bpredict|\bwrite (?:\w+ ){0,3}down\b|\bguess",
+    r"\b(?:run|cells?|make chapter|measure|change|listen|train)\b",
+)
 
 
 def notebook(text: str = CHAPTER) -> nbformat.NotebookNode:
@@ -63,25 +69,21 @@ def kinds(chapter: nbformat.NotebookNode) -> collections.Counter:
             elif option(match, "label").startswith("code-"):
                 counts["coding"] += 1
             else:
-                predicts = re.search(r"\b[Pp]redict", match["body"]) and re.search(r"(?i)write|first", match["body"])
-                counts["experiment" if predicts else "derivation"] += 1
+                experiment = all(re.search(pattern, match["body"], flags=re.IGNORECASE) for pattern in EXPERIMENT)
+                counts["experiment" if experiment else "derivation"] += 1
     return counts
 
 
-def outcome(context: str, *sources: str) -> Exception | None:
-    """What some Python raises after its context."""
+def outcome(before: str, *sources: str) -> Exception | None:
+    """What some Python raises after what stands before it."""
     names: dict = {"__name__": "exercise"}
-    exec(compile(context, "<imports>", "exec"), names)
+    exec(compile(before, "<context>", "exec"), names)
     try:
         for source in sources:
             exec(compile(source, "<exercise>", "exec"), names)
     except Exception as error:
         return error
     return None
-
-
-def chapters_with_coding(root):
-    return {name: chapter for name, chapter in read_chapters(root).items() if name not in WITHOUT}
 
 
 def test_every_chapter_has_exercises_of_every_kind(root):
@@ -91,43 +93,39 @@ def test_every_chapter_has_exercises_of_every_kind(root):
         few = [f"{counts[kind]} {kind}, not {least}" for kind, least in LEAST.items() if counts[kind] < least]
         if few or counts.total() < 5:
             lacking[name] = ", ".join(few) or f"{counts.total()} exercises, not 5"
-    assert lacking.keys() == set(WITHOUT), {name: why for name, why in lacking.items() if name not in WITHOUT}
+    assert {name: why for name, why in lacking.items() if name not in WITHOUT} == {}
 
 
 def test_every_check_fails_on_the_blank_and_passes_on_the_solution(root):
-    """With the imports of the chapter alone. A blank raises only where it is called."""
-    for name, chapter in chapters_with_coding(root).items():
-        context = imports(chapter.notebook)
+    """With no more of the chapter than they need. A blank raises only where it is called."""
+    for name, chapter in read_chapters(root).items():
         for each in coding_exercises(chapter.notebook, name):
             where = f"{name}: {each.label}"
             code, check = (chapter.notebook.cells[index].source for index in (each.code, each.check))
-            assert outcome(context, solved(code), check) is None, where
-            assert outcome(context, blank(code)) is None, where
-            assert isinstance(outcome(context, blank(code), check), NotImplementedError), where
+            before = context(chapter.notebook, code, check)
+            assert outcome(before, solved(code), check) is None, where
+            assert outcome(before, blank(code)) is None, where
+            assert isinstance(outcome(before, blank(code), check), NotImplementedError), where
             nothing = blank(code).replace('raise NotImplementedError("your code")', "return None")
-            assert outcome(context, nothing, check) is not None, f"{where}: a function that returns nothing passes"
+            assert outcome(before, nothing, check) is not None, f"{where}: a function that returns nothing passes"
 
 
 def test_coding_exercises_are_short_and_end_in_themselves(root):
-    for name, chapter in chapters_with_coding(root).items():
+    for name, chapter in read_chapters(root).items():
         cells, found = chapter.notebook.cells, coding_exercises(chapter.notebook, name)
-        assert {each.instructor for each in found} == {True, False}, f"{name}: one solution is printed, one is not"
+        assert {each.instructor for each in found} in ({True, False}, set()), f"{name}: one solution is printed"
+        own = {index for each in found for index in (each.code, each.check)}
         for each in found:
-            where, check = f"{name}: {each.label}", ast.parse(cells[each.check].source)
+            where = f"{name}: {each.label}"
+            code, check = (ast.parse(cells[index].source) for index in (each.code, each.check))
             assert len(solution(cells[each.code].source).splitlines()) <= LONGEST, where
             assertions = sum(isinstance(node, ast.Assert) for node in ast.walk(check))
             assert 2 <= assertions <= 5, f"{where}: {assertions} assertions"
-            defined = {
-                node.id for node in ast.walk(check) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
-            defined |= {node.name for node in ast.parse(cells[each.code].source).body if hasattr(node, "name")}
-            own = {index for other in found for index in (other.code, other.check)}
+            names = defined(check) | {code.body[-1].name}
             for index, cell in enumerate(cells):
                 if index > each.check and index not in own and cell.cell_type == "code":
-                    used = {
-                        node.id for node in ast.walk(ast.parse(plain_python(cell.source))) if isinstance(node, ast.Name)
-                    }
-                    assert not defined & used, f"{where}: a later cell uses {defined & used}"
+                    later = names & used(ast.parse(plain_python(cell.source)))
+                    assert not later, f"{where}: a later cell uses {later}"
 
 
 def test_every_quiz_is_whole(root):
@@ -180,7 +178,7 @@ def test_parts_of_a_coding_cell():
     ]
     assert "###" not in solved(code) and "math.sin" in solved(code)
     assert kinds(notebook()) == {"quiz": 1, "derivation": 1, "coding": 2}
-    assert imports(notebook()) == "import math"
+    assert context(notebook(), code) == "import math"
 
 
 @pytest.mark.parametrize(
