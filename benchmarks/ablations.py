@@ -36,12 +36,18 @@ def curriculum(**weights: float) -> str:
 
 
 VOICED = "training.third_instruments=0", "model.align_onsets=false"  # a style of a voice knows no other sound
+LONG_SECTIONS = ["representation.section_frames=64", "model.window=4", "model.overlap=1", "model.head_layers=1"]
+PER_CLASS = ["representation.statistics=per_class", "training.third_instruments=0"]
+HIDDEN = ["model.inference_feedback=hidden", "model.context_weight=1"]
 VARIANTS = {
     "baseline": [],
     # What keeps the instrument out of the content
     "no_third_instruments": ["training.third_instruments=0"],
     "no_adversary": [curriculum(adversarial=0)],
     "no_style_losses": [curriculum(contrastive=0, margin=0, hsic=0)],
+    "no_contrastive": [curriculum(contrastive=0)],
+    "no_margin": [curriculum(margin=0)],
+    "no_hsic": [curriculum(hsic=0)],
     "reconstruction_alone": [curriculum(contrastive=0, margin=0, hsic=0, adversarial=0)],
     "no_equalisation": ["training.equalisation=0"],
     "no_domain_randomisation": ["training.domain_randomisation=false"],
@@ -52,6 +58,7 @@ VARIANTS = {
     # The decoder
     "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
     "no_token_injection": ["model.token_injection=false"],
+    "shallow": ["model.depth=1"],
     # Reconstruction
     "no_log_spectral": ["loss.log_spectral=0"],
     "no_phase": ["loss.phase=0"],
@@ -68,6 +75,14 @@ VARIANTS = {
     "cross_entropy": ["loss.encoder_objective=cross_entropy"],
     "complex_output": ["representation.output=complex"],
     "all_at_once": ["training.schedule=all_at_once"],
+    # The published failure, cause by cause
+    "long_sections": LONG_SECTIONS,
+    "per_class_statistics": PER_CLASS,
+    "hidden_feedback": HIDDEN,
+    "all_causes": [
+        *(*LONG_SECTIONS, *PER_CLASS, *HIDDEN, "representation.output=complex"),
+        curriculum(adversarial=0),
+    ],
 }
 
 
