@@ -37,7 +37,7 @@ class Page:
     def send(self, method: str, **parameters) -> dict:
         """The answer to one command."""
         self.number += 1
-        return self.loop.run_until_complete(asyncio.wait_for(self._send(self.number, method, parameters), 60))
+        return self.loop.run_until_complete(asyncio.wait_for(self._send(self.number, method, parameters), 120))
 
     async def _send(self, number: int, method: str, parameters: dict) -> dict:
         await self.socket.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
@@ -58,7 +58,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 30):
+    def wait(self, script: str, seconds: float = 120):
         """Until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(script):
