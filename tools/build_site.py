@@ -21,13 +21,14 @@ import nbformat
 import yaml
 
 from chapter_dependencies import ROOT, BuildError, file_digest
+from course import filled
 from exercises import check_quizzes, published
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
 ASSEMBLED = ("book", "ast_lib", "benchmarks")
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 TOOLS = pathlib.Path(__file__).resolve().parent
-SCRIPTS = [TOOLS / f"{name}.py" for name in ("build_site", "exercises", "quiz")]  # what makes pages
+SCRIPTS = [TOOLS / f"{name}.py" for name in ("build_site", "course", "exercises", "quiz")]  # what makes pages
 
 
 def pages(toc: str) -> list[str]:
@@ -46,7 +47,7 @@ def pages(toc: str) -> list[str]:
 
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
-    files = [*(root / name for name in FILES), root / "requirements.lock", *SCRIPTS]
+    files = [*(root / name for name in FILES), root / "requirements.lock", root / "results" / "prose.json", *SCRIPTS]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
         files += sorted(
             p for p in folder.rglob("*") if p.is_file() and p.parent.name != "__pycache__" and p.parent.name[0] != "."
@@ -70,6 +71,8 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
     for name in ASSEMBLED:
         if (root / name).is_dir():
             shutil.copytree(root / name, site / name, ignore=IGNORED)
+    for page in (site / "book").glob("*.md"):
+        page.write_text(filled(page.read_text(encoding="utf-8"), root), encoding="utf-8")
     # Jupyter Book reads style sheets from _static beside the configuration.
     if (site / "book" / "_static").is_dir():
         (site / "book" / "_static").rename(site / "_static")

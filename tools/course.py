@@ -69,20 +69,18 @@ def row(number: int, session: Session, minutes: dict[str, float]) -> str:
     """One line of a plan's table."""
     read = sum(minutes.get(chapter.name, 0) for chapter in session.chapters)
     run = sum(chapter.seconds for chapter in session.chapters) / 60
-    labels = {place: [] for place in ("in class", "at home")}
-    for chapter in session.chapters:
-        for place, found in exercises(chapter).items():
-            references = ", ".join(f"{{ref}}`{label}`" for label in found)
-            labels[place] += [f"{chapter.name.split('_')[0].lstrip('0')}: {references}"] if references else []
+    lines = []
+    for place in ("in class", "at home"):
+        found = [f"{{ref}}`{label}`" for chapter in session.chapters for label in exercises(chapter)[place]]
+        lines.append(f"*{place.capitalize()}:* {', '.join(found)}.")
     chapters = ", ".join(f"{{doc}}`/notebooks/{chapter.name}`" for chapter in session.chapters)
-    cells = [f"{number}. **{session.title}.** {session.goal} *Needs:* {session.before}.", chapters]
-    cells += ["; ".join(labels["in class"]), "; ".join(labels["at home"]), f"{read:.0f}", f"{run:.0f}"]
-    return f"| {' | '.join(cells)} |"
+    about = f"{number}. **{session.title}.** {session.goal} *Needs:* {session.before}."
+    return f"| {about} | {chapters} | {' '.join(lines)} | {read:.0f} | {max(run, 1):.0f} |"
 
 
 def table(root: pathlib.Path, count: int) -> str:
     """A plan as a table of Markdown."""
-    head = "| session | chapters | exercises in class | at home | read (min) | run (min) |\n|---|---|---|---|--:|--:|"
+    head = "| session | chapters | exercises | read (min) | run (min) |\n|---|---|---|--:|--:|"
     minutes = reading_minutes(root)
     return "\n".join([head, *(row(number, each, minutes) for number, each in enumerate(sessions(root, count), 1))])
 
