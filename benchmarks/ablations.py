@@ -15,16 +15,18 @@ import torch
 
 from ast_lib.config import CURRICULUM, override, to_dict
 from ast_lib.data.bach_violin import aligned_pairs
+from ast_lib.data.clips import PairedClip
 from ast_lib.data.dataset import build_dataset, stack_audio
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation.metrics import log_spectral_distance
-from ast_lib.evaluation.systems import directions, teacher_forced_batch
+from ast_lib.evaluation.systems import directions, teacher_forced_batch, transferred
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import commit
 from ast_lib.published.config import PublishedConfig, preset
 from ast_lib.published.trainer import PublishedTrainer
 from ast_lib.transfer import class_style, transfer_batch
+from benchmarks.thread import keep
 
 LEDGER = ROOT / "results" / "ablations.json"
 BASE = preset("quick")
@@ -122,6 +124,12 @@ def run(name: str, seed: int, recordings: str = "") -> dict:
         made = transfer_batch(model, stack_audio(pairs, "violin"), class_style(model, "piano", len(pairs)))
         truth = model.representation.spectrogram(stack_audio(pairs, "piano"))
         figures["recordings violin_to_piano"] = rounded(log_spectral_distance(made, truth))
+    if seed == 0:  # heard in the chapters
+
+        def play(clips: list[PairedClip], source: str, target: str) -> dict[str, torch.Tensor]:
+            return {name: transferred(model, stack_audio(clips, source), class_style(model, target, len(clips)))}
+
+        keep(dataset, play)
     last = history["discriminator"].tail(config.training.steps // 6).mean()
     row = {"variant": name, "changes": VARIANTS[name], "steps": config.training.steps, "seed": seed, "commit": commit()}
     return row | {"processor_seconds": round(spent, 1), "discriminator": round(float(last), 4), "lsd": figures}

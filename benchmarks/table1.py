@@ -15,17 +15,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ast_lib.audio.levels import normalise_rms
 from ast_lib.config import preset
 from ast_lib.data.clips import PairedClip, paired_clips
 from ast_lib.data.dataset import Dataset, build_dataset, stack_audio
 from ast_lib.evaluation import metrics, report, systems
-from ast_lib.evaluation.baselines import average_power, envelope_transfer
+from ast_lib.evaluation.baselines import another_piece, average_power, constant_spectrum, envelope_transfer
 from ast_lib.evaluation.intervals import mean_interval
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import PUBLISHED, commit, load_weights
 from ast_lib.networks.model import TransferModel
-from ast_lib.published.table1 import CONTENT, TIMBRE
+from ast_lib.published.table1 import CONTENT, RECONSTRUCTION, TIMBRE
 from ast_lib.representation.spectrogram import Spectrogram
+from ast_lib.transfer.pipeline import class_style
 from benchmarks.judges import basic_pitch, cifka, pitch
 from benchmarks.rivals import harmonic, mosaicing, one_shot_vqvae
 from benchmarks.sealed import tensors_digest
@@ -105,6 +107,21 @@ def table(model: TransferModel, dataset: Dataset, clips: list[PairedClip], vqvae
                 rows += [
                     (form, metric, task, system, clip.piece, value)
                     for form, metric, value in judged(sound, clip, source, target, other)
+                ]
+    for instrument in model.config.instruments:
+        task, original = f"{instrument}_reconstruction", stack_audio(clips, instrument)
+        made = {
+            "source_copy": original,
+            "another_piece": another_piece(original),
+            "constant_spectrum": constant_spectrum(model.representation.spectrogram, power[instrument], original),
+            "ours": systems.transferred(model, original, class_style(model, instrument, len(clips))),
+            "ceiling": normalise_rms(systems.ceiling(model, original)),
+        }
+        for system, sounds in made.items():
+            for sound, true, clip in zip(sounds.numpy(), original.numpy(), clips, strict=True):
+                rows += [
+                    ("published", metric, task, system, clip.piece, f(sound, true))
+                    for metric, f in RECONSTRUCTION.items()
                 ]
     return pd.DataFrame(rows, columns=["form", "metric", "task", "system", "piece", "value"])
 

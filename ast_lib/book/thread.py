@@ -56,6 +56,8 @@ STEPS = {
     "13_published_run": Step("constant_spectrum", "one constant spectrum", "published", "the published weights"),
     "14_ablations": _variant("reconstruction_alone", "reconstruction alone"),
     "15_listening": Step("baseline", "quick, trained for minutes", "published", "the published weights"),
+    "12b_table1": Step("spectral_envelope", "equaliser", "published", "the published weights"),
+    "17_variants": Step("baseline", "quick, trained for minutes", "published", "the published weights"),
     "16_your_own": Step("published", "the class's style", "published_one_shot", "a style fitted to another clip"),
 }
 
