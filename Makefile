@@ -17,14 +17,15 @@ endif
 # The scripts in tools/ import one another from their own folder.
 unexport PYTHONSAFEPATH
 
-.PHONY: help book test lint format chapter student weights sealed bench publish serve clean environment packages
+.PHONY: help book test lint format chapter student instructor slides weights sealed bench publish serve clean environment packages
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make book [PROFILE=quick] [JOBS=1]   environment, executed chapters and the site in build/PROFILE/html'
 	@echo 'make test [ARGS="-k build"]      all tests'
 	@echo 'make chapter CHAPTER=11_training [PARAMS="-p steps 100"]   one chapter, and those it needs'
-	@echo 'make student                     the chapters without solutions, for a class, in build/student'
+	@echo 'make student | make instructor   notebooks for a class with all that runs them, in build/student.zip'
+	@echo 'make slides [PROFILE=quick]      a deck for each of eight sessions, from executed chapters, in build/slides'
 	@echo 'make weights                     train weights/full.safetensors from step 0, or go on with a stopped run'
 	@echo 'make sealed WEIGHTS=FILE         measure weights once on the sealed test, into results/sealed.json'
 	@echo 'make bench                       speed as ratios, into results/benchmarks.json (an idle machine, 25 minutes)'
@@ -53,8 +54,11 @@ format: environment
 chapter: packages
 	"$(PYTHON)" tools/execute_chapter.py --profile $(PROFILE)$(JOBS:%= -j %) $(PARAMS) $(CHAPTER)
 
-student: environment
-	"$(PYTHON)" tools/student_notebooks.py $(CHAPTER)
+student instructor: environment
+	"$(PYTHON)" tools/packs.py $@ $(CHAPTER)
+
+slides: environment
+	"$(PYTHON)" tools/slides.py --profile $(PROFILE)
 
 weights: packages
 	@bash tools/system_packages.sh "$(PYTHON)" weights

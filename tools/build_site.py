@@ -1,7 +1,8 @@
 """Build the static site from executed chapters and prose pages: ``python tools/build_site.py [--profile quick]``.
 
 ``build/<profile>/site`` is assembled from ``_config.yml``, ``_toc.yml``, ``book/``, ``ast_lib/`` and ``benchmarks/``
-(for links to the code), the files that pages include and the executed notebooks of the profile; Jupyter Book makes
+(for links to the code), the files that pages include and the executed notebooks of the profile, in which the solutions
+of coding exercises are blank (:func:`exercises.published`); Jupyter Book makes
 ``build/<profile>/html`` of it, execution off, warnings as errors. A page finds its audio at ``../audio/NAME``, which is
 true of the executed notebook in Jupyter as well as of the site. Nothing is done when the content of all these files is
 that of the last successful build.
@@ -16,13 +17,18 @@ import subprocess
 import sys
 
 import filelock
+import nbformat
 import yaml
 
 from chapter_dependencies import ROOT, BuildError, file_digest
+from course import filled
+from exercises import check_quizzes, published
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
 ASSEMBLED = ("book", "ast_lib", "benchmarks")
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
+TOOLS = pathlib.Path(__file__).resolve().parent
+SCRIPTS = [TOOLS / f"{name}.py" for name in ("build_site", "course", "exercises", "quiz")]  # what makes pages
 
 
 def pages(toc: str) -> list[str]:
@@ -41,9 +47,11 @@ def pages(toc: str) -> list[str]:
 
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
-    files = [*(root / name for name in FILES), root / "requirements.lock", pathlib.Path(__file__)]
+    files = [*(root / name for name in FILES), root / "requirements.lock", root / "results" / "prose.json", *SCRIPTS]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
-        files += sorted(p for p in folder.rglob("*") if p.is_file() and not any(x[0] in "._" for x in p.parts[-2:-1]))
+        files += sorted(
+            p for p in folder.rglob("*") if p.is_file() and p.parent.name != "__pycache__" and p.parent.name[0] != "."
+        )
     kept = (path for path in files if path.is_file() and path.name[0] != "." and "failed" not in path.suffixes)
     return {os.path.relpath(path, root): file_digest(path) for path in kept}
 
@@ -52,7 +60,8 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
     """Lay out the source of the site in an empty folder.
 
     Raises:
-        BuildError: when the table of contents lists a page that does not exist or a chapter that has not been executed.
+        BuildError: when the table of contents lists a page that does not exist or a chapter that has not been executed,
+            or an exercise is not as it should be.
     """
     shutil.rmtree(site, ignore_errors=True)
     site.mkdir(parents=True)
@@ -62,16 +71,21 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
     for name in ASSEMBLED:
         if (root / name).is_dir():
             shutil.copytree(root / name, site / name, ignore=IGNORED)
+    for page in (site / "book").glob("*.md"):
+        page.write_text(filled(page.read_text(encoding="utf-8"), root), encoding="utf-8")
     # Jupyter Book reads style sheets from _static beside the configuration.
     if (site / "book" / "_static").is_dir():
         (site / "book" / "_static").rename(site / "_static")
     (site / "notebooks").mkdir()
     for page in pages((root / "_toc.yml").read_text(encoding="utf-8")):
+        if (root / f"{page}.md").is_file():
+            check_quizzes(root / f"{page}.md", f"{page}.md")
         if page.startswith("notebooks/"):
             executed = built / f"{page}.ipynb"
             if not executed.is_file():
                 raise BuildError(f"_toc.yml: {page} has not been executed (no {os.path.relpath(executed, root)})")
-            shutil.copy(executed, site / "notebooks")
+            notebook = published(nbformat.read(executed, as_version=4), page)
+            nbformat.write(notebook, site / f"{page}.ipynb")
         elif not any((site / page).with_suffix(suffix).is_file() for suffix in (".md", ".rst", ".ipynb")):
             raise BuildError(f"_toc.yml: there is no page {page}.md")
 
@@ -115,7 +129,8 @@ def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
     shutil.rmtree(work, ignore_errors=True)
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["build", str(built / "site"), "--path-output", str(work), "--all", "-W", "-n", "--keep-going", "-q"]
-    if subprocess.run([*jupyter_book, *options], cwd=root).returncode != 0:
+    path = os.pathsep.join(filter(None, [str(TOOLS), os.environ.get("PYTHONPATH")]))  # the extension quiz is there
+    if subprocess.run([*jupyter_book, *options], cwd=root, env=os.environ | {"PYTHONPATH": path}).returncode != 0:
         raise BuildError("Jupyter Book ended with errors or warnings (above)")
     made = work / "_build" / "html"
     if (built / "audio").is_dir():

@@ -1,35 +1,34 @@
-"""Notebooks for a class: the chapters without solutions, and the solutions by themselves.
+"""Notebooks for a class, made of chapters: blank for students, with solutions and hints for instructors.
 
-``python tools/student_notebooks.py [CHAPTER ...]`` writes ``build/student/NN_name.ipynb``, not executed, for plain
-Jupyter: exercises with room for an answer, formulas and references as Markdown that needs no extension. Solutions go to
-``build/student/solutions/NN_name.md``.
+Both are for plain Jupyter: formulas, boxes and quizzes are Markdown that needs no extension, and cells that only set up
+or check are folded. :mod:`packs` adds what a class needs to run them.
 """
 
-import argparse
+import ast
 import pathlib
 import re
-import shutil
-import sys
+import textwrap
+from collections.abc import Mapping
 
 import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from chapter_dependencies import ROOT, BuildError, Chapter, read_chapters
+import quiz
+from chapter_dependencies import BuildError, Chapter
+from exercises import DIRECTIVE, blank, coding_exercises, is_instructors, option, solution, solved
 
-DIRECTIVE = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[\w-]+)\} ?(?P<argument>[^\n]*)\n(?P<options>(?::[\w-]+:[^\n]*\n)*)\n?"
-    r"(?P<body>.*?)^(?P=fence)[ \t]*$",
-    flags=re.MULTILINE | re.DOTALL,
-)
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+FOLDED = {"hide-input": {"source_hidden": True}, "hide-cell": {"source_hidden": True, "outputs_hidden": True}}
+GUARDED = """try:
+{check}
+except NotImplementedError:
+    print("{label}: not yet solved")
+else:
+    print("{label}: solved")"""
 
 
-def label_of(match: re.Match) -> str:
-    found = re.search(r":label: (\S+)", match["options"])
-    return found[1] if found else ""
-
-
-def plain(text: str, titles: dict[str, str]) -> str:
+def plain(text: str, titles: Mapping[str, str]) -> str:
     """MyST text as Markdown that plain Jupyter shows: no directive and no role is left.
 
     Args:
@@ -38,11 +37,16 @@ def plain(text: str, titles: dict[str, str]) -> str:
     """
 
     def directive(match: re.Match) -> str:
-        body = DIRECTIVE.sub(directive, match["body"]).rstrip()
+        if match["name"] == "quiz":
+            return plain_quiz(match)
+        body, label = DIRECTIVE.sub(directive, match["body"]).strip("\n"), option(match, "label")
         if match["name"] == "math":
-            return f"$$\n{body}\n\\tag{{{label_of(match)}}}\n$$" if label_of(match) else f"$$\n{body}\n$$"
+            return f"$$\n{body}\n\\tag{{{label}}}\n$$" if label else f"$$\n{body}\n$$"
+        title = match["argument"] or match["name"].title()
+        if "dropdown" in option(match, "class").split():
+            return f"<details><summary><b>{title}</b></summary>\n\n{body}\n\n</details>"
         quoted = "\n".join(f"> {line}".rstrip() for line in body.splitlines())
-        return f"> **{match['argument'] or match['name'].title()}**\n>\n{quoted}"
+        return f"> **{title}**\n>\n{quoted}"
 
     text = DIRECTIVE.sub(directive, text)
     text = re.sub(r"\\([ERC])(?![A-Za-z])", r"\\mathbb{\1}", text)  # the macros of _config.yml
@@ -52,46 +56,102 @@ def plain(text: str, titles: dict[str, str]) -> str:
     return re.sub(r"\{cite(?::\w+)?\}`([^`]+)`", r"[\1]", text)
 
 
-def split_solutions(text: str) -> tuple[str, dict[str, str]]:
+def plain_quiz(match: re.Match) -> str:
+    """A quiz as a question with a list, and its answers folded."""
+    found = quiz.check(match["argument"], option(match, "label"), match["body"].splitlines())
+    letters = "abcdefghij"[: len(found)]
+    listed = [f"- ({letter}) {answer.text}" for letter, answer in zip(letters, found, strict=True)]
+    reasons = [
+        f"- ({letter}) {'**Right:**' if answer.right else 'wrong:'} {answer.reason}"
+        for letter, answer in zip(letters, found, strict=True)
+    ]
+    folded = ["<details><summary>Answers</summary>", "", *reasons, "", "</details>"]
+    return "\n".join([f"**{match['argument']}**", "", *listed, "", *folded])
+
+
+def split_solutions(text: str) -> tuple[str, dict[str, re.Match]]:
     """A cell's text without its ``solution`` directives, and these by the label of their exercise."""
-    solutions = {match["argument"]: match["body"] for match in DIRECTIVE.finditer(text) if match["name"] == "solution"}
+    solutions = {match["argument"]: match for match in DIRECTIVE.finditer(text) if match["name"] == "solution"}
     return DIRECTIVE.sub(lambda match: "" if match["name"] == "solution" else match[0], text), solutions
 
 
-def student_notebook(chapter: Chapter, titles: dict[str, str]) -> tuple[nbformat.NotebookNode, dict[str, str]]:
-    """A chapter for students, and the solutions of its exercises by label.
+def solution_texts(chapter: Chapter, titles: Mapping[str, str], instructor: bool) -> dict[str, str]:
+    """The solutions of a chapter by the label of their exercise, with their code; the printed ones, or all."""
+    codes = {each.label: each.code for each in coding_exercises(chapter.notebook, chapter.name)}
+    texts = {}
+    for cell in chapter.notebook.cells:
+        for label, match in split_solutions(cell.source)[1].items() if cell.cell_type == "markdown" else ():
+            if instructor or not is_instructors(match):
+                texts[label] = plain(match["body"].strip(), titles)
+                if label in codes:
+                    texts[label] += f"\n\n```python\n{solution(chapter.notebook.cells[codes[label]].source)}\n```"
+    return texts
+
+
+def guarded(check: str, label: str) -> str:
+    """A check that says "not yet solved" on a blank, so that the cells after it run.
+
+    Raises:
+        BuildError: when its lines cannot be indented, as those of a text over several lines.
+    """
+    code = GUARDED.format(check=textwrap.indent(check, "    "), label=label)
+    if ast.dump(ast.Module(ast.parse(code).body[0].body, [])) != ast.dump(ast.parse(check)):
+        raise BuildError(f"{label}: the check holds a text over several lines")
+    return code
+
+
+def code_cell(cell: NotebookNode, source: str) -> NotebookNode:
+    """A code cell that Jupyter folds where the page does."""
+    made = new_code_cell(source)
+    for tag in cell.metadata.get("tags", ()):
+        made.metadata.setdefault("jupyter", {}).update(FOLDED.get(tag, {}))
+    return made
+
+
+def class_notebook(chapter: Chapter, titles: Mapping[str, str], instructor: bool = False) -> NotebookNode:
+    """A chapter for students, or for instructors.
 
     Raises:
         BuildError: when an exercise has no solution, or a solution no exercise.
     """
-    cells, solutions, labels = [], {}, []
-    for cell in chapter.notebook.cells:
-        if cell.cell_type == "code":
-            cells.append(new_code_cell(cell.source))
-            continue
-        text, found = split_solutions(cell.source)
-        solutions |= found
-        position = 0
-        for match in DIRECTIVE.finditer(text):
-            if match["name"] != "exercise":
-                continue
-            before = text[position : match.start()].strip()
-            labels.append(label_of(match))
-            body = plain(match["body"].strip(), titles)
-            cells += [new_markdown_cell(plain(before, titles))] if before else []
-            cells.append(new_markdown_cell(f"### Exercise {len(labels)} ({labels[-1]})\n\n{body}"))
-            cells += [new_markdown_cell("*Your answer:*"), new_code_cell("")]
-            position = match.end()
-        rest = text[position:].strip()
-        cells += [new_markdown_cell(plain(rest, titles))] if rest else []
-    if sorted(labels) != sorted(solutions):
-        odd = sorted(set(labels) ^ set(solutions))
+    coding = coding_exercises(chapter.notebook, chapter.name)
+    codes, checks = ({getattr(each, kind): each.label for each in coding} for kind in ("code", "check"))
+    texts = solution_texts(chapter, titles, instructor=True)
+    cells, labels = [], []
+
+    def prose(text: str):
+        cells.extend([new_markdown_cell(plain(text, titles))] if text.strip() else [])
+
+    for index, cell in enumerate(chapter.notebook.cells):
+        if index in codes:
+            cells.append(code_cell(cell, solved(cell.source) if instructor else blank(cell.source)))
+        elif index in checks:
+            label = checks[index]
+            cells.append(code_cell(cell, cell.source if instructor else guarded(cell.source, label)))
+            cells.extend([new_markdown_cell(f"**Solution ({label})**\n\n{texts[label]}")] if instructor else [])
+        elif cell.cell_type == "code":
+            cells.append(code_cell(cell, cell.source))
+        else:
+            text, position = split_solutions(cell.source)[0], 0
+            for match in DIRECTIVE.finditer(text):
+                if match["name"] != "exercise":
+                    continue
+                prose(text[position : match.start()].strip())
+                position = match.end()
+                label = option(match, "label")
+                labels.append(label)
+                prose(f"### Exercise {len(labels)} ({label})\n\n{match['body'].strip()}")
+                if instructor and label not in codes.values():
+                    cells.append(new_markdown_cell(f"**Solution ({label})**\n\n{texts.get(label)}"))
+                elif label not in codes.values():
+                    cells.extend([new_markdown_cell("*Your answer:*"), new_code_cell("")])
+            prose(text[position:].strip())
+    if sorted(labels) != sorted(texts):
+        odd = sorted(set(labels) ^ set(texts))
         raise BuildError(f"{chapter.name}: {', '.join(odd)} is an exercise without a solution, or the reverse")
-    # Ids that do not change from run to run.
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-    return notebook, {label: plain(solutions[label].strip(), titles) for label in labels}
+        cell["id"] = f"cell-{number}"  # the same from run to run
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
 
 
 def page_titles(root: pathlib.Path) -> dict[str, str]:
@@ -99,35 +159,3 @@ def page_titles(root: pathlib.Path) -> dict[str, str]:
     paths = [*(root / "notebooks").glob("*.md"), *(root / "book").glob("*.md")]
     found = {path.stem: re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for path in paths}
     return {name: match[1] if match else name.replace("_", " ") for name, match in found.items()}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write the chapters without solutions, and the solutions.")
-    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="such as 06_margin (default: all)")
-    parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="root of the repository")
-    options = parser.parse_args(arguments)
-    folder = options.root / "build" / "student"
-    try:
-        chapters, titles = read_chapters(options.root), page_titles(options.root)
-        unknown = [name for name in options.chapters if name not in chapters]
-        if unknown:
-            raise BuildError(f"chapter: found {unknown[0]!r}, accepted are {', '.join(chapters)}")
-        made = {name: student_notebook(chapters[name], titles) for name in options.chapters or chapters}
-    except BuildError as error:
-        print(f"student_notebooks: {error}", file=sys.stderr)
-        return 1
-    if not options.chapters:
-        shutil.rmtree(folder, ignore_errors=True)
-    (folder / "solutions").mkdir(parents=True, exist_ok=True)
-    for name, (notebook, solutions) in made.items():
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-        parts = [
-            f"## Exercise {number} ({label})\n\n{text}\n" for number, (label, text) in enumerate(solutions.items(), 1)
-        ]
-        (folder / "solutions" / f"{name}.md").write_text(f"# {titles[name]}\n\n" + "\n".join(parts), encoding="utf-8")
-    print(f"{len(made)} notebooks are in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
