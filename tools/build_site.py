@@ -17,9 +17,9 @@ import sys
 
 import filelock
 import yaml
-from site_polish import Place, polish, record
 
 from chapter_dependencies import ROOT, BuildError, Chapter, file_digest, read_chapters
+from site_polish import Place, polish, record
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
 ASSEMBLED = ("book", "ast_lib", "benchmarks")

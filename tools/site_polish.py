@@ -113,6 +113,9 @@ def mend_landmarks(soup: BeautifulSoup) -> None:
     button, main = soup.find(id="pst-back-to-top"), soup.find("main")
     if button is not None and main is not None:
         main.append(button.extract())
+    sidebar = soup.find(id="pst-primary-sidebar")
+    if sidebar is not None:
+        sidebar["role"], sidebar["aria-label"] = "complementary", "Title, search and chapters"
 
 
 def heading_above(tag: Tag) -> str:

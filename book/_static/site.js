@@ -1,6 +1,11 @@
 /* What scrolls by itself can be reached and scrolled with the keyboard; what fits is no stop on the way. */
 "use strict";
 
+// From a disk a browser fetches no other page: the search then lists titles without excerpts.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+
 (() => {
   const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html, .bd-sidebar";
 
