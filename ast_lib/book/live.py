@@ -26,7 +26,8 @@ from ast_lib.files import ROOT
 STATES = 12  # at most: a slider with more is no easier to read
 BYTES = 25_000  # of a state's picture, at most; 12 of them stay below 0.5 MB
 DPI = 110
-LOSSY = {"quality": 80, "method": 4}  # of WebP, for pictures that are too large without loss, such as spectrograms
+# Of WebP, in this order until the picture is small enough; spectrograms are not without loss.
+CODINGS = ({"lossless": True}, {"quality": 80}, {"quality": 60})
 STATIC = ROOT / "book" / "_static"
 
 
@@ -138,7 +139,7 @@ def image(png: bytes, name: str, alt: str) -> str:
         AstError: when it is too large with loss, too.
     """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for options in ({"lossless": True}, LOSSY):
+    for options in CODINGS:
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", **options)
         if buffer.tell() <= BYTES:
