@@ -377,3 +377,25 @@ def test_a_figure_that_comes_later_works_as_well(opened):
     opened.locator(".live-control input").nth(2).press("ArrowRight")
     assert values(opened) == ["exponent: 1", "pitch: 450 Hz", "exponent: 2"]
     assert opened.locator("img:visible").count() == 3
+
+
+def test_jupyter_puts_the_output_into_its_page_and_it_moves(browser):
+    """It sets the markup of a part that is not yet shown, makes the scripts anew, and then shows the part."""
+    page = browser.new_page()
+    page.set_content("<!doctype html><title>x</title><main></main>")
+    page.evaluate(
+        """output => {
+            const part = document.createElement("div");
+            part.innerHTML = output;
+            for (const old of part.querySelectorAll("script")) {
+                const script = document.createElement("script");
+                script.textContent = old.textContent;
+                old.replaceWith(script);
+            }
+            document.querySelector("main").append(part);
+        }""",
+        powers().data + powers(start=2).data,
+    )
+    page.locator("input").nth(1).press("ArrowLeft")
+    assert values(page) == ["exponent: 1", "exponent: 2"]
+    page.close()
