@@ -38,7 +38,9 @@ class LiveFigure:
         self.data, self.png, self.alt = data, png, alt
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        png = base64.b64encode(self.png).decode()
+        few = io.BytesIO()  # 256 colours, a quarter of the size
+        Image.open(io.BytesIO(self.png)).convert("RGB").quantize(256).save(few, "PNG", optimize=True)
+        png = base64.b64encode(few.getvalue()).decode()
         return {"text/html": self.data, "image/png": png, "text/plain": self.alt}
 
 

@@ -133,9 +133,10 @@ def test_what_shows_no_html_gets_the_first_state():
     shown = powers(start=2)
     bundle = shown._repr_mimebundle_()
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
-    as_png = np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB"))
-    of_page = np.asarray(Image.open(io.BytesIO(picture(soup(shown).find_all("img")[2]))).convert("RGB"))
-    assert (as_png == of_page).all()
+    as_png = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).convert("RGB")
+    of_page = [Image.open(io.BytesIO(picture(tag))).convert("RGB") for tag in soup(shown).find_all("img")]
+    differences = [np.abs(np.asarray(as_png, float) - np.asarray(each, float)).mean() for each in of_page]
+    assert differences[2] < 0.2 < min(differences[:2])  # of 256 levels; the picture has 256 colours
     assert bundle["text/plain"] == "exponent 3. A rising curve."
 
 
