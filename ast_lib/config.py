@@ -1,9 +1,10 @@
 """Config: a preset and changed fields in; one checked configuration out, stored with every checkpoint.
 
-Chapters: ``notebooks/11_training.md`` and ``notebooks/14_ablations.md`` (variants). A preset is a complete
-:class:`Config`; a variant is one field of it, written ``"model.token_injection=false"`` wherever text is needed
-(papermill, the command line) and set with :func:`override`. A field's type is its range. What all presets share and no
-ablation varies is a constant (``ClassVar``); the published system, :mod:`ast_lib.published.config`, has fields for it.
+Chapters: ``notebooks/11_training.md``, ``notebooks/17_variants.md`` and ``notebooks/14_ablations.md`` (variants). A
+preset is a complete :class:`Config`; a variant is one field of it, written ``"model.token_injection=false"`` wherever
+text is needed (papermill, the command line) and set with :func:`override`. A field's type is its range. What all
+presets share and no ablation varies is a constant (``ClassVar``); the published system,
+:mod:`ast_lib.published.config`, has fields for it.
 """
 
 import pathlib

@@ -15,16 +15,18 @@ import torch
 
 from ast_lib.config import CURRICULUM, override, to_dict
 from ast_lib.data.bach_violin import aligned_pairs
+from ast_lib.data.clips import PairedClip
 from ast_lib.data.dataset import build_dataset, stack_audio
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
 from ast_lib.evaluation.metrics import log_spectral_distance
-from ast_lib.evaluation.systems import directions, teacher_forced_batch
+from ast_lib.evaluation.systems import directions, teacher_forced_batch, transferred
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import commit
 from ast_lib.published.config import PublishedConfig, preset
 from ast_lib.published.trainer import PublishedTrainer
 from ast_lib.transfer import class_style, transfer_batch
+from benchmarks.thread import keep
 
 LEDGER = ROOT / "results" / "ablations.json"
 BASE = preset("quick")
@@ -36,12 +38,18 @@ def curriculum(**weights: float) -> str:
 
 
 VOICED = "training.third_instruments=0", "model.align_onsets=false"  # a style of a voice knows no other sound
+LONG_SECTIONS = ["representation.section_frames=64", "model.window=4", "model.overlap=1", "model.head_layers=1"]
+PER_CLASS = ["representation.statistics=per_class", "training.third_instruments=0"]
+HIDDEN = ["model.inference_feedback=hidden", "model.context_weight=1"]
 VARIANTS = {
     "baseline": [],
     # What keeps the instrument out of the content
     "no_third_instruments": ["training.third_instruments=0"],
     "no_adversary": [curriculum(adversarial=0)],
     "no_style_losses": [curriculum(contrastive=0, margin=0, hsic=0)],
+    "no_contrastive": [curriculum(contrastive=0)],
+    "no_margin": [curriculum(margin=0)],
+    "no_hsic": [curriculum(hsic=0)],
     "reconstruction_alone": [curriculum(contrastive=0, margin=0, hsic=0, adversarial=0)],
     "no_equalisation": ["training.equalisation=0"],
     "no_domain_randomisation": ["training.domain_randomisation=false"],
@@ -52,6 +60,7 @@ VARIANTS = {
     # The decoder
     "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
     "no_token_injection": ["model.token_injection=false"],
+    "shallow": ["model.depth=1"],
     # Reconstruction
     "no_log_spectral": ["loss.log_spectral=0"],
     "no_phase": ["loss.phase=0"],
@@ -68,6 +77,14 @@ VARIANTS = {
     "cross_entropy": ["loss.encoder_objective=cross_entropy"],
     "complex_output": ["representation.output=complex"],
     "all_at_once": ["training.schedule=all_at_once"],
+    # The published failure, cause by cause
+    "long_sections": LONG_SECTIONS,
+    "per_class_statistics": PER_CLASS,
+    "hidden_feedback": HIDDEN,
+    "all_causes": [
+        *(*LONG_SECTIONS, *PER_CLASS, *HIDDEN, "representation.output=complex"),
+        curriculum(adversarial=0),
+    ],
 }
 
 
@@ -107,6 +124,12 @@ def run(name: str, seed: int, recordings: str = "") -> dict:
         made = transfer_batch(model, stack_audio(pairs, "violin"), class_style(model, "piano", len(pairs)))
         truth = model.representation.spectrogram(stack_audio(pairs, "piano"))
         figures["recordings violin_to_piano"] = rounded(log_spectral_distance(made, truth))
+    if seed == 0:  # heard in the chapters
+
+        def play(clips: list[PairedClip], source: str, target: str) -> dict[str, torch.Tensor]:
+            return {name: transferred(model, stack_audio(clips, source), class_style(model, target, len(clips)))}
+
+        keep(dataset, play)
     last = history["discriminator"].tail(config.training.steps // 6).mean()
     row = {"variant": name, "changes": VARIANTS[name], "steps": config.training.steps, "seed": seed, "commit": commit()}
     return row | {"processor_seconds": round(spent, 1), "discriminator": round(float(last), 4), "lsd": figures}

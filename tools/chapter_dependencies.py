@@ -1,9 +1,9 @@
 """What a chapter's results depend on, found by reading the chapter and the library and never by running them.
 
-``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST, jupytext).
-Its inputs are its code, the files of ``ast_lib`` that its code imports (directly or through another file of it) with
-the tables beside them, ``requirements.lock``, the published weights where its text mentions ``published_weights``, and
-what its header names::
+``python tools/chapter_dependencies.py [CHAPTER ...]`` lists it. A chapter is ``notebooks/NN_name.md`` (MyST), or
+``NNb_name.md`` where it has a second half. Its inputs are its code, the files of ``ast_lib`` that its code imports
+(directly or through another file of it) with the tables beside them, ``requirements.lock``, the published weights where
+its text mentions ``published_weights``, and what its header names::
 
     ast:
       needs: [02_dataset]       # chapters whose products it reads; they are executed before it, wherever they stand
@@ -65,7 +65,7 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
         BuildError: when there is none, a header's ``ast`` entry is wrong, or chapters need one another.
     """
     chapters: dict[str, Chapter] = {}
-    for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.md")):
+    for path in sorted((root / "notebooks").glob("[0-9][0-9]*_*.md")):
         notebook = jupytext.read(path)
         header = notebook.metadata.get("ast", {})
         where = path.relative_to(root)
@@ -81,7 +81,7 @@ def read_chapters(root: pathlib.Path) -> dict[str, Chapter]:
             elif not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
                 raise BuildError(f"{where}: in the header, 'ast: {key}' is {value!r}; accepted is a list of names")
         lists = {key: tuple(header.get(key, ())) for key in LISTS}
-        lists["products"] += (f"results/{path.stem[:2]}_*",)
+        lists["products"] += (f"results/{path.stem.split('_')[0]}_*",)
         numbers = {key: float(header.get(key, default)) for key, default in NUMBERS.items()}
         chapters[path.stem] = Chapter(path.stem, path, notebook, **lists, **numbers)
     if not chapters:

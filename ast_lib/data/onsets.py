@@ -1,6 +1,6 @@
 """A synth comes in; the onset latency of a voice goes out: how long after its time in the score a note is heard.
 
-Chapter: ``notebooks/10_decoder.md``. A bow needs tens of milliseconds to speak, a hammer none. The latencies are
+Chapter: ``notebooks/10b_decoding.md``. A bow needs tens of milliseconds to speak, a hammer none. The latencies are
 measured on single notes and stored with the weights; :mod:`ast_lib.transfer.latency` uses them.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from ast_lib.data.scores import Notes
 from ast_lib.data.synth import BLOCK, Synth
 
-BELOW = 15.0  # dB below a note's loudest, where it begins to be heard: Vos and Rasch found 6 to 15, see chapter 10
+BELOW = 15.0  # dB below a note's loudest, where it begins to be heard: Vos and Rasch found 6 to 15, see chapter 10b
 PITCHES = range(55, 91, 3)  # G3, a violin's lowest note, to F#6
 BEFORE = 0.1  # seconds of silence before the note
 

@@ -1,7 +1,7 @@
 """The folder of a dataset comes in; the list of its recordings goes out.
 
-Chapter: ``notebooks/16_your_own.md``. Listed are ViolinEtudes, PianoMotion10M, and any folder with a folder per
-instrument. The audio is the user's own copy: none of these may be downloaded by a script.
+Chapters: ``notebooks/16_your_own.md``, ``notebooks/17_variants.md``. Listed are ViolinEtudes, PianoMotion10M, and any
+folder with a folder per instrument. The audio is the user's own copy: none of these may be downloaded by a script.
 :mod:`ast_lib.data.bach_violin` reads the Bach Violin Dataset.
 """
 

@@ -8,7 +8,7 @@ loss                                file                   source               
 ``prototype_margin``                ``margin.py``          hinge on distances, no square         06
 ``hsic_biased``                     ``hsic.py``            Gretton et al. 2005, definition 2     07
 ``discriminator_cross_entropy``     ``adversarial.py``     Goodfellow et al. 2014, eq. 1         08
-``negative_entropy``                ``adversarial.py``     Springenberg 2016, sec. 3             08
+``negative_entropy``                ``adversarial.py``     Roy and Boddeti 2019                  08
 ``magnitude_l1``                    ``reconstruction.py``  error of magnitudes                   09
 ``log_spectral``                    ``reconstruction.py``  Gray and Markel 1976, log deviation   09
 ``phase_advance_loss``              ``phase.py``           1 − cos of the angle between phasors  09

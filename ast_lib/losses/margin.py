@@ -1,6 +1,7 @@
 """Margin on class prototypes: the mean style codes of two instruments stay at least a margin apart.
 
-Chapter: ``notebooks/06_margin.md``, whose equations are cited by their labels.
+Chapters: ``notebooks/06_margin.md``, whose equations are cited by their labels; ``notebooks/04b_codes.md`` for
+prototypes.
 """
 
 import torch
@@ -13,7 +14,7 @@ from ast_lib.losses import check_positive, check_shapes, full_precision, zero
 
 @full_precision
 def class_prototypes(z: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Mean code of every class of the batch, ``z_class`` (equation ``margin-prototype``).
+    """Mean code of every class of the batch, ``z_class`` (equations ``prototype`` and ``margin-prototype``).
 
     Args:
         z: ``(B, d)``.

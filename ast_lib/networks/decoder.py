@@ -1,8 +1,8 @@
 """Decoder: content, style and the sections generated so far in; the next section of the target out.
 
-Chapter: ``notebooks/10_decoder.md``, whose equations are cited by their labels. An autoregressive Transformer with
-cached keys and values. The token of section ``s`` carries section ``s - 1`` of what has been generated; the memory is
-``[B, 2S, d]``: the content of the S sections, then the style repeated S times.
+Chapters: ``notebooks/10_decoder.md``, ``notebooks/10b_decoding.md`` (generation); equations are cited by their labels.
+An autoregressive Transformer with cached keys and values. The token of section ``s`` carries section ``s - 1`` of what
+has been generated; the memory is ``[B, 2S, d]``: the content of the S sections, then the style repeated S times.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Encoders: normalised sections of features in; ``z_style`` or ``z_content`` out.
 
-Chapter: ``notebooks/04_encoders.md``, whose equations are cited by their labels. Both are a residual CNN over the
-sections followed by a Transformer encoder; the style encoder reads its answer from a learnable ``[CLS]`` token, the
-content encoder keeps one vector per section.
+Chapters: ``notebooks/04_encoders.md``, ``notebooks/04b_codes.md`` (``[CLS]``, counts), whose equations are cited by
+their labels. Both are a residual CNN over the sections followed by a Transformer encoder; the style encoder reads its
+answer from a learnable ``[CLS]`` token, the content encoder keeps one vector per section.
 """
 
 import math

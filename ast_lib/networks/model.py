@@ -1,7 +1,7 @@
 """The whole model: audio in; style and content codes, and the target's STFT, window by window, out.
 
-Chapters: ``notebooks/04_encoders.md``, ``notebooks/10_decoder.md``. Sound of any length comes in blocks; the result is
-that of the whole at once.
+Chapters: ``notebooks/04_encoders.md``, ``notebooks/10b_decoding.md``. Sound of any length comes in blocks; the result
+is that of the whole at once.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
 """Representation of the published system: audio in; complex, overlapping sections out, and back.
 
-Chapters: ``notebooks/03_representation.md``, ``notebooks/10_decoder.md`` (seams), ``notebooks/13_published_run.md``.
+Chapters: ``notebooks/03_representation.md``, ``notebooks/10b_decoding.md`` (seams), ``notebooks/13_published_run.md``.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def join_sections(sections: Tensor, overlap: int = 0) -> Tensor:
 
     Frames that :func:`to_sections` has left out are missing.
 
-    With another ``overlap`` than the one that cut them the seams are misaligned (chapter 10, equation ``seam``).
+    With another ``overlap`` than the one that cut them the seams are misaligned (chapter 10b, equation ``seam``).
     """
     return torch.cat(list(join_blocks([sections], overlap)), dim=1)
 

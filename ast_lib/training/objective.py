@@ -1,9 +1,9 @@
 """Objective: a batch and the networks in; the losses that a training step minimises, and their weighted sum, out.
 
-Chapter: ``notebooks/11_training.md``. The losses themselves are in :mod:`ast_lib.losses`; their weights over time are
-the curriculum's (:mod:`ast_lib.training.curriculum`). Where several processes share a batch, what compares clips with
-each other sees those of all of them, and the mean over processes of a loss is that of the global batch
-(:mod:`ast_lib.processes`).
+Chapters: ``notebooks/11_training.md``, ``notebooks/17_variants.md``. The losses themselves are in
+:mod:`ast_lib.losses`; their weights over time are the curriculum's (:mod:`ast_lib.training.curriculum`). Where several
+processes share a batch, what compares clips with each other sees those of all of them, and the mean over processes of a
+loss is that of the global batch (:mod:`ast_lib.processes`).
 """
 
 import torch

@@ -1,8 +1,8 @@
 """Trainer: a configuration and data in; trained weights and their history out, with exact resume.
 
-Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``. A run is a function of its configuration: batch,
-augmentation and corruption of step ``i`` depend on the seed and ``i`` alone, so that a resumed run continues as if it
-had never stopped.
+Chapters: ``notebooks/11_training.md``, ``notebooks/14_ablations.md``, ``notebooks/17_variants.md``. A run is a function
+of its configuration: batch, augmentation and corruption of step ``i`` depend on the seed and ``i`` alone, so that a
+resumed run continues as if it had never stopped.
 
 One process trains unless a launcher starts more; they share each batch (:mod:`ast_lib.processes`), so that
 ``training.batch`` is the global one and the result does not depend on their number, up to rounding. With a script that

@@ -1,6 +1,6 @@
 """Latency: sources and the styles of two voices in; the sources moved by the difference of the voices' latencies out.
 
-Chapters: ``notebooks/10_decoder.md``, ``notebooks/11_training.md``. The content encoder encodes when a note is heard,
+Chapters: ``notebooks/10b_decoding.md``, ``notebooks/11_training.md``. The content encoder encodes when a note is heard,
 and unpaired training cannot see that the same score sounds a little later on another instrument: each clip is only ever
 compared with itself. So the voices' latencies are measured on single notes (:mod:`ast_lib.data.onsets`), stored with
 the weights, and the source is moved by their difference before it is encoded. Where another voice plays a clip in

@@ -1,5 +1,6 @@
 """tools/prose.py: what a reader reads, counted on small pages."""
 
+import json
 import pathlib
 import sys
 
@@ -68,3 +69,33 @@ def test_long_sentences_semicolons_and_habits_are_found(page):
     assert prose.faults(page)[0].startswith("36 words: Word Word")
     page.write_text("A standard deviation, e.g. 3 dB. " + "Word " * 35 + ".", encoding="utf-8")
     assert prose.faults(page) == []
+
+
+def test_no_page_has_a_sentence_or_a_paragraph_that_is_too_long():
+    found = {
+        path.stem: [f for f in prose.faults(path) if f.split(":")[0].split()[-1] in ("words", "semicolons")]
+        for path in prose.pages()
+    }
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_habits_are_rare():
+    read, total = [], 0
+    for path in prose.pages():
+        for paragraph in prose.paragraphs(prose.read(path)[0]):
+            total += prose.words(paragraph)
+            read += [f"{path.stem}: {match[0]}" for _, match in prose.habits(paragraph)]
+    assert len(read) <= total / prose.RARE, read
+
+
+def test_every_chapter_is_read_in_25_minutes_and_hides_most_of_its_code():
+    for path in (page for page in prose.pages() if page.parent.name == "notebooks"):
+        found = prose.count(path)
+        assert found.minutes <= 25, path.stem
+        assert found.code <= 0.4 * (found.code + found.hidden), path.stem
+
+
+def test_the_count_is_that_of_the_chapters():
+    now = json.loads(prose.RECORD.read_text(encoding="utf-8"))["now"]
+    counted = {path.stem: prose.count(path) for path in prose.pages() if path.parent.name == "notebooks"}
+    assert {name: row["words"] for name, row in now.items()} == {name: found.words for name, found in counted.items()}

@@ -307,6 +307,13 @@ def test_a_chapter_is_executed_after_a_later_one_that_it_needs(build, repository
     assert build("10_decoder")[1] == ["10_decoder: up to date", "11_training: up to date"]
 
 
+def test_the_second_half_of_a_chapter_follows_the_first_and_its_results_are_its_own(repository):
+    add_chapter(repository, "02b_more", "")
+    chapters = read_chapters(repository)
+    assert list(chapters) == ["02_dataset", "02b_more", "11_training", "15_listening"]
+    assert [chapters[name].products for name in ("02_dataset", "02b_more")] == [("results/02_*",), ("results/02b_*",)]
+
+
 def test_chapters_that_need_one_another_are_named(repository):
     add_chapter(repository, "10_decoder", "", needs=["15_listening"])
     add_chapter(repository, "11_training", "", needs=["10_decoder"])
