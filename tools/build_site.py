@@ -30,7 +30,8 @@ ASSEMBLED = ("book", "ast_lib", "benchmarks")
 UNKNOWN = Place()  # a site for one's own disk
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 TOOLS = pathlib.Path(__file__).resolve().parent
-SCRIPTS = [TOOLS / f"{name}.py" for name in ("build_site", "course", "exercises", "quiz", "site_polish")]  # what makes pages
+MAKERS = ("build_site", "course", "exercises", "quiz", "site_polish")  # scripts that decide what pages look like
+SCRIPTS = [TOOLS / f"{name}.py" for name in MAKERS]
 
 
 def pages(toc: str) -> list[str]:
