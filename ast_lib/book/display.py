@@ -20,7 +20,7 @@ import ast_lib
 from ast_lib import audio as audio_files
 from ast_lib.audio.mono import SAMPLE_RATE
 
-BESIDE = ("published", "book")  # rooms that the core does not import
+BESIDE = ("published", "browser", "book")  # rooms that the core does not import
 
 
 def show_source(thing: Callable) -> Code:
