@@ -18,6 +18,7 @@ import sys
 import filelock
 import yaml
 
+import player
 from chapter_dependencies import ROOT, BuildError, file_digest
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
@@ -42,6 +43,8 @@ def pages(toc: str) -> list[str]:
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
     files = [*(root / name for name in FILES), root / "requirements.lock", pathlib.Path(__file__)]
+    # What the page that plays is made of.
+    files += [pathlib.Path(player.__file__), *sorted((root / "weights").glob("*.safetensors"))]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
         files += sorted(p for p in folder.rglob("*") if p.is_file() and not any(x[0] in "._" for x in p.parts[-2:-1]))
     kept = (path for path in files if path.is_file() and path.name[0] != "." and "failed" not in path.suffixes)
@@ -120,6 +123,7 @@ def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
     made = work / "_build" / "html"
     if (built / "audio").is_dir():
         shutil.copytree(built / "audio", made / "audio", dirs_exist_ok=True)
+    player.install(root, built.name, made)
     # GitHub Pages must not hide folders whose names begin with an underscore.
     (made / ".nojekyll").touch()
     stamp.unlink(missing_ok=True)

@@ -16,14 +16,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from ast_lib.audio import levels, mono
+from ast_lib.audio import levels, mono, streams, writing
 from ast_lib.browser.graphs import Head, Inputs, Memory, Step
 from ast_lib.checked import to_dict
 from ast_lib.errors import AstError
 from ast_lib.files import write_bytes
 from ast_lib.networks import checkpoint
 from ast_lib.networks.model import LANES, LONGEST, SHORTEST, TransferModel
-from ast_lib.representation import griffin_lim
+from ast_lib.representation import features, griffin_lim
 from ast_lib.transfer import latency, one_shot, pipeline, tuning
 
 OPSET = 20  # the first that has GELU
@@ -126,7 +126,9 @@ def constants(model: TransferModel, weights: str | os.PathLike, files: dict[str,
     values = {name: getattr(shape, name) for name in names}
     values |= {name: getattr(sizes, name) for name in ("window", "overlap", "context_weight")}
     return {
-        "representation": values | {"bins": shape.stft_bins, "inputs": shape.stft_bins + shape.cqt_bins},
+        "representation": values
+        | {"bins": shape.stft_bins, "inputs": shape.stft_bins + shape.cqt_bins}
+        | {"reach": max(model.representation.constant_q.reach, shape.n_fft), "block": features.SECTIONS},
         "decoder": {
             "width": decoder.width,
             "heads": sizes.heads,
@@ -153,6 +155,7 @@ def constants(model: TransferModel, weights: str | os.PathLike, files: dict[str,
             "steady": levels.STEADY,
             "silence": mono.SILENCE,
             "cancelled": mono.CANCELLED,
+            "peak": writing.PEAK,
             "shortest_style": one_shot.SHORTEST_STYLE,
         },
         "tuning": {
@@ -163,6 +166,7 @@ def constants(model: TransferModel, weights: str | os.PathLike, files: dict[str,
             "faint": tuning.FAINT,
             "pitched": tuning.PITCHED,
             "in_tune": tuning.IN_TUNE,
+            "block": streams.BLOCK,
         },
         "weights": {
             "name": pathlib.Path(weights).name,
