@@ -108,6 +108,7 @@ def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
     digests = site_digests(root, built)
     changed = changes(built, digests)
     if changed == []:
+        player.install(root, built.name, html)  # it may have been left out, for want of a connection
         print("site: up to date")
         return index
     if changed:

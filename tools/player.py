@@ -79,6 +79,12 @@ def stamp(root: pathlib.Path, weights: pathlib.Path) -> dict[str, str]:
     return files | {"weights": file_digest(weights), PACKAGE: VERSION}
 
 
+def is_current(root: pathlib.Path, weights: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a folder holds what these weights and this code give."""
+    record = folder / ".stamp.json"
+    return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == stamp(root, weights)
+
+
 def prepare(root: pathlib.Path, profile: str) -> pathlib.Path | None:
     """Bring ``build/player`` up to date and return it; None, with a line on the error stream, where that cannot be."""
     folder = root / "build" / "player"
@@ -90,8 +96,7 @@ def prepare(root: pathlib.Path, profile: str) -> pathlib.Path | None:
     if weights is None:
         print("player: left out, since there are no weights", file=sys.stderr)
         return None
-    wanted, record = stamp(root, weights), folder / ".stamp.json"
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted:
+    if is_current(root, weights, folder):
         return folder
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -103,7 +108,7 @@ def prepare(root: pathlib.Path, profile: str) -> pathlib.Path | None:
         except BuildError as error:
             print(f"player: left out, since {error}", file=sys.stderr)
             return None
-        (new / ".stamp.json").write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        (new / ".stamp.json").write_text(json.dumps(stamp(root, weights), indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(new, folder)
     return folder
@@ -122,9 +127,14 @@ def export(root: pathlib.Path, weights: pathlib.Path, folder: pathlib.Path) -> N
 
 
 def install(root: pathlib.Path, profile: str, html: pathlib.Path) -> None:
-    """Copy the files beside the page's scripts in a built site, where there are any."""
-    if (html / "_static" / "play").is_dir() and (folder := prepare(root, profile)):
-        shutil.copytree(folder, html / "_static" / "play" / "files", ignore=shutil.ignore_patterns(".*"))
+    """Copy the files beside the page's scripts in a built site, where there are any and they are not there already."""
+    files = html / "_static" / "play" / "files"
+    if not files.parent.is_dir() or (folder := prepare(root, profile)) is None:
+        return
+    described = "transfer.json"  # which holds the digests of all graphs
+    if not (files / described).is_file() or (files / described).read_bytes() != (folder / described).read_bytes():
+        shutil.rmtree(files, ignore_errors=True)
+        shutil.copytree(folder, files, ignore=shutil.ignore_patterns(".*"))
 
 
 def main(arguments: list[str] | None = None) -> int:

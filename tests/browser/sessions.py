@@ -7,6 +7,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from ast_lib.config import override
 from ast_lib.networks import checkpoint
 from ast_lib.networks.decoder import Prediction
 from ast_lib.networks.model import TransferModel
@@ -63,6 +64,7 @@ class Sessions:
 def with_sessions(folder: pathlib.Path, weights: pathlib.Path) -> TransferModel:
     """The model of a weights file whose networks are the graphs in a folder."""
     model = checkpoint.load_weights(weights)
+    model.config = override(model.config, "training.precision=32-true")
     graphs = {path.stem: Session(path) for path in folder.glob("*.onnx")}
 
     def input_windows(sound):

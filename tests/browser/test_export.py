@@ -12,11 +12,11 @@ from models import noise, tiny, tone, untrained
 
 from ast_lib import browser
 from ast_lib.browser import export
-from ast_lib.config import override
 from ast_lib.errors import AstError
 from ast_lib.evaluation.metrics import lsd
 from ast_lib.networks import checkpoint
 from ast_lib.transfer import transfer
+from benchmarks.browser import float32_model
 
 pytest.importorskip("onnxscript", reason="onnxscript is not installed, which writes ONNX")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed, which runs ONNX")
@@ -85,17 +85,14 @@ def test_the_steps_of_the_page_generate_what_the_library_does(folder, weights, m
     assert (found.advance - wanted.advance).abs().max() < 2e-3 * wanted.advance.abs().max()
 
 
-def test_the_published_weights_transfer_a_clip_as_the_library_does(root, tmp_path):
+def test_the_published_weights_transfer_a_clip_as_the_library_does(published):
     """In float32, as the page computes; the file's own bfloat16 is further from that than any of it."""
     from sessions import with_sessions
 
-    model = checkpoint.load_weights(checkpoint.PUBLISHED)
-    model.config = override(model.config, "training.precision=32-true")
-    page = with_sessions(browser.export_files(tmp_path / "exported"), checkpoint.PUBLISHED)
-    assert sum(path.stat().st_size for path in (tmp_path / "exported").iterdir()) <= 16e6
-    melody = np.concatenate(
-        [tone(0.5, 440 * 2 ** (step / 12)) * np.linspace(1, 0.1, 11025) for step in (0, 4, 7, 12) * 4]
-    )
+    model, page = float32_model(), with_sessions(published, checkpoint.PUBLISHED)
+    assert sum((published / name).stat().st_size for name in browser.FILES) <= 16e6
+    notes = (tone(0.5, 440 * 2 ** (step / 12)) * np.linspace(1, 0.1, 11025) for step in (0, 4, 7, 12) * 4)
+    melody = np.concatenate(list(notes)).astype(np.float32)
     for to in model.config.instruments:
         found, wanted = (transfer(each, melody, to) for each in (page, model))
         assert len(found) == len(melody) and lsd(found, wanted) < 0.3
