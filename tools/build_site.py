@@ -20,6 +20,7 @@ import filelock
 import nbformat
 import yaml
 
+import player
 from chapter_dependencies import ROOT, BuildError, Chapter, file_digest, read_chapters
 from course import filled
 from exercises import check_quizzes, published
@@ -51,6 +52,8 @@ def pages(toc: str) -> list[str]:
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
     files = [*(root / name for name in FILES), root / "requirements.lock", root / "results" / "prose.json", *SCRIPTS]
+    # What the page that plays is made of.
+    files += [pathlib.Path(player.__file__), *sorted((root / "weights").glob("*.safetensors"))]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
         files += sorted(
             p for p in folder.rglob("*") if p.is_file() and p.parent.name != "__pycache__" and p.parent.name[0] != "."
@@ -122,6 +125,7 @@ def build_alone(root: pathlib.Path, built: pathlib.Path, place: Place) -> pathli
     digests = site_digests(root, built) | {"its addresses": record(place)}
     changed = changes(built, digests)
     if changed == []:
+        player.install(root, built.name, html)  # it may have been left out, for want of a connection
         print("site: up to date")
         return index
     if changed:
@@ -139,6 +143,7 @@ def build_alone(root: pathlib.Path, built: pathlib.Path, place: Place) -> pathli
     if (built / "audio").is_dir():
         shutil.copytree(built / "audio", made / "audio", dirs_exist_ok=True)
     finish(root, made, place)
+    player.install(root, built.name, made)
     # GitHub Pages must not hide folders whose names begin with an underscore.
     (made / ".nojekyll").touch()
     stamp.unlink(missing_ok=True)

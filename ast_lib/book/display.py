@@ -22,7 +22,7 @@ import ast_lib
 from ast_lib import audio as audio_files
 from ast_lib.audio.mono import SAMPLE_RATE
 
-BESIDE = ("published", "book")  # rooms that the core does not import
+BESIDE = ("published", "browser", "book")  # rooms that the core does not import
 LOUDNESS = -23.0  # LUFS, to which the sounds of one comparison are matched
 PICTURE = 640, 112  # pixels of a spectrogram beside a player
 TOP = 6000.0  # Hz, up to which it shows
