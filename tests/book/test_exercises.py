@@ -8,7 +8,7 @@ import shutil
 import jupytext
 import nbformat
 import pytest
-from browser import browser
+from chromium import browser
 from bs4 import BeautifulSoup
 from sample import CHAPTER
 
