@@ -20,6 +20,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 WIDTHS = (360, 1440)
 FIRST, HEAVIEST = 1_500_000, 4_000_000  # bytes of the first page, and of any, before it is asked for more
 USABLE = 2.0  # seconds of work until the first page can be used
+PATIENCE = 180_000  # milliseconds, since a machine may be busy with something else
 LISTENING = "notebooks/15_listening.html"
 INTRO = "book/intro.html"
 
@@ -112,6 +113,7 @@ def visits(browser, address, names):
     found = {}
     for name in names:
         page = browser.new_page(viewport={"width": WIDTHS[0], "height": 800})
+        page.set_default_timeout(PATIENCE)
         visit = found[name] = watch(page, address)
         protocol = page.context.new_cdp_session(page)
         protocol.send("Network.enable")
@@ -178,6 +180,7 @@ def test_pages_are_light(visits):
 @pytest.fixture
 def page(browser):
     opened = browser.new_page(viewport={"width": 1000, "height": 800})
+    opened.set_default_timeout(PATIENCE)
     yield opened
     opened.close()
 
@@ -383,6 +386,7 @@ def test_paper_shows_the_text_and_no_controls(page, address):
 def test_a_page_can_be_read_without_scripts(browser, address):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/{LISTENING}")
     assert page.locator("article h1").is_visible()
     assert page.locator(".listen audio[controls]").first.is_visible()
