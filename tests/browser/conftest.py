@@ -2,9 +2,9 @@
 
 import pathlib
 
-import player
 import pytest
 
+import player
 from ast_lib import browser as exporting
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
