@@ -30,7 +30,9 @@ async function fetchBytes(name, progress) {
 }
 
 async function load(progress) {
-  const constants = await (await fetch(new URL("transfer.json", folder), { cache: "no-cache" })).json();
+  const response = await fetch(new URL("transfer.json", folder), { cache: "no-cache" });
+  if (!response.ok) throw new Error(`transfer.json could not be loaded (${response.status}).`);
+  const constants = await response.json();
   const runtime = await import(new URL("ort.wasm.min.mjs", folder));
   // One thread: more would need headers that a plain web server does not send.
   runtime.env.wasm.numThreads = 1;
