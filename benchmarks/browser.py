@@ -41,13 +41,8 @@ CLIPS, SECONDS = 3, 10.0
 PATIENCE = 600_000  # milliseconds that a transfer may take on a busy machine
 
 SHELL = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Play</title>
-<<<<<<< HEAD
-<link rel="icon" href="data:,"><link rel="stylesheet" href="../_static/play.css"></head>
-<body><main><h1>Play</h1>{block}</main></body></html>"""
-=======
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="../_static/play.css"></head><body><main><h1>Play</h1>{block}</main></body></html>"""
->>>>>>> onnx
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -93,12 +93,7 @@ def test_phases_are_added_up_and_locked(run):
     body = """const s = m.empty(9, 513), last = new Float64Array(513), r = m.binRotation(1024, 256);
         const given = [a.magnitude, a.cosine, a.sine], part = (x, from, to) => x.subarray(513 * from, 513 * to);
         for (const [from, to] of [[0, 4], [4, 9]])
-<<<<<<< HEAD
-            m.accumulate(s, from, to - from,
-                ...[a.magnitude, a.cosine, a.sine].map((x) => part(x, from, to)), r, last, from);
-=======
             m.accumulate(s, from, to - from, ...given.map((x) => part(x, from, to)), r, last, from > 0);
->>>>>>> onnx
         m.lockPhase(s); return [s.re, s.im];"""
     arrays = {"magnitude": magnitude, "cosine": cosine, "sine": sine}
     re, im = map(np.array, run(body, **{key: x.numpy().ravel() for key, x in arrays.items()}))
