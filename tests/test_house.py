@@ -59,7 +59,7 @@ def test_arrows_point_upwards_only(imports):
 
 
 def test_nothing_in_the_library_imports_the_wings(imports):
-    """Only the paper's system imports itself, the command alone the export, and chapters alone their room."""
+    """Only the paper's system imports itself, only the command the export, only chapters the room that is theirs."""
     for wing in ("published", "browser", "book"):
         assert [name for name, (own, asked) in imports.items() if wing in asked and own != wing] == [], wing
 
