@@ -7,7 +7,7 @@ if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") 
 }
 
 (() => {
-  const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html, .bd-sidebar";
+  const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html";
 
   function look() {
     for (const box of document.querySelectorAll(WIDE)) {
@@ -16,12 +16,12 @@ if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") 
       const down = box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(style.overflowY);
       if (across || down) {
         box.tabIndex = 0;
-        if (!box.matches("nav, aside, .bd-sidebar") && !box.hasAttribute("role")) {
+        if (!box.hasAttribute("role")) {
           box.setAttribute("role", "group");
           box.setAttribute("aria-label", box.dataset.name || "Can be scrolled");
           box.dataset.reached = "";
         }
-      } else if (box.tabIndex === 0 && !box.hasAttribute("data-kept")) {
+      } else if (box.tabIndex === 0) {
         box.removeAttribute("tabindex");
         if ("reached" in box.dataset) {
           box.removeAttribute("role");
