@@ -27,6 +27,7 @@ class Page:
         self.number = 0
         self.requests: list[str] = []  # addresses, data: left out
         self.errors: list[str] = []  # of scripts
+        self.loaded = False
         for domain in ("Page", "Network", "Runtime"):
             self.send(f"{domain}.enable")
 
@@ -41,16 +42,26 @@ class Page:
 
     async def _send(self, number: int, method: str, parameters: dict) -> dict:
         await self.socket.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            said = json.loads(await self.socket.read_message())
-            if said.get("method") == "Network.requestWillBeSent":
-                address = said["params"]["request"]["url"]
-                self.requests += [] if address.startswith("data:") else [address]
-            elif said.get("method") == "Runtime.exceptionThrown":
-                self.errors.append(json.dumps(said["params"]["exceptionDetails"])[:300])
-            elif said.get("id") == number:
-                assert "error" not in said, said
-                return said["result"]
+        while (said := await self._next()).get("id") != number:
+            pass
+        assert "error" not in said, said
+        return said["result"]
+
+    async def _next(self) -> dict:
+        """The next message of the browser, noted where it is about a request, an error or a page that has come."""
+        said = json.loads(await self.socket.read_message())
+        if said.get("method") == "Network.requestWillBeSent":
+            address = said["params"]["request"]["url"]
+            self.requests += [] if address.startswith("data:") else [address]
+        elif said.get("method") == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(said["params"]["exceptionDetails"])[:300])
+        elif said.get("method") == "Page.loadEventFired":
+            self.loaded = True
+        return said
+
+    async def _load(self):
+        while not self.loaded:
+            await self._next()
 
     def run(self, script: str):
         """The value of an expression, of a promise too."""
@@ -58,20 +69,14 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 120):
-        """Until an expression is true."""
-        end = time.monotonic() + seconds
-        while not self.run(script):
-            assert time.monotonic() < end, f"{script} is not true after {seconds} s"
-            time.sleep(0.05)
-
     def open(self, file: pathlib.Path, width: int = 1440, height: int = 900, fragment: str = ""):
         """A file, in a window of this size; done when its formulas are set."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         self.requests.clear()
+        self.loaded = False
         self.send("Page.navigate", url=file.resolve().as_uri() + fragment)
-        self.wait("document.readyState == 'complete'")
+        self.loop.run_until_complete(asyncio.wait_for(self._load(), 120))
         self.run("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => true) : true")
 
     def press(self, *keys: str):
