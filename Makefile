@@ -17,7 +17,7 @@ endif
 # The scripts in tools/ import one another from their own folder.
 unexport PYTHONSAFEPATH
 
-.PHONY: help book test lint format chapter student instructor slides weights sealed bench publish serve clean environment packages
+.PHONY: help book test lint format chapter student instructor slides weights sealed bench publish release serve clean environment packages
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make lint | make format          check, or mend, the style of the code'
 	@echo 'make serve [PORT=8000]           look at the built site in a browser'
 	@echo 'make publish                     take the results of a build into results/, README.md and book/intro.md'
+	@echo 'make release [PROFILE=full]      site, PDF, packs, weights, cards and checksums, in build/release'
 	@echo 'make clean                       remove everything that was built (not the environment)'
 
 book: packages
@@ -75,6 +76,13 @@ publish: environment
 	@mkdir -p results
 	cp build/$(PROFILE)/results/*.json results/
 	"$(PYTHON)" tools/readme_figures.py
+
+# The packs of other targets are made first, as far as there are such targets.
+release: book
+	@for target in student instructor slides; do \
+		if grep -q "^$$target:" Makefile; then $(MAKE) $$target || exit 1; fi; \
+	done
+	"$(PYTHON)" tools/release.py --profile $(PROFILE)
 
 serve: environment
 	"$(PYTHON)" -m http.server --bind 127.0.0.1 --directory build/$(PROFILE)/html $(PORT)

@@ -13,6 +13,7 @@ beside this one: one error, whole files, checked fields, parts of a batch, the p
     evaluation      outputs and true targets in; metrics, intervals, baselines, probes and the report out
     training        a configuration and data in; trained weights and their history out
     published       the core and the paper's fields in; its system and its appendix, flaws included, out
+    browser         a model in; the ONNX graphs and constants with which a web page transfers, out
     book            measurements, figures and sounds in; what chapters show, and nothing else needs, out
 """
 

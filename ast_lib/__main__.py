@@ -1,6 +1,7 @@
 """The command line: ``python -m ast_lib transfer INPUT --to violin -o OUTPUT.wav``.
 
-Chapters: ``notebooks/16_your_own.md`` (transfer), ``notebooks/11_training.md`` (train).
+Chapters: ``notebooks/16_your_own.md`` (transfer), ``notebooks/11_training.md`` (train). Page: ``book/play.md``
+(export).
 """
 
 import argparse
@@ -35,6 +36,10 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--profile", default="full", help="preset (default: full)")
     train.add_argument("changes", nargs="*", metavar="FIELD=VALUE", help="such as training.seed=1")
     train.set_defaults(run=run_training)
+    export = commands.add_parser("export", help="write what the book's page needs to transfer in a browser")
+    export.add_argument("-o", "--output", required=True, help="folder to write into")
+    export.add_argument("--weights", metavar="FILE", help="default: the published ones, else those of make book")
+    export.set_defaults(run=run_export)
     return command
 
 
@@ -55,6 +60,12 @@ def run_training(**options) -> os.PathLike:
     from ast_lib.training.weights import train_weights
 
     return train_weights(**options)
+
+
+def run_export(**options) -> os.PathLike:
+    from ast_lib.browser import export_files
+
+    return export_files(**options)
 
 
 def main(arguments: list[str] | None = None) -> int:

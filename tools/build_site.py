@@ -4,8 +4,8 @@
 (for links to the code), the files that pages include and the executed notebooks of the profile, in which the solutions
 of coding exercises are blank (:func:`exercises.published`); Jupyter Book makes
 ``build/<profile>/html`` of it, execution off, warnings as errors. A page finds its audio at ``../audio/NAME``, which is
-true of the executed notebook in Jupyter as well as of the site. Nothing is done when the content of all these files is
-that of the last successful build.
+true of the executed notebook in Jupyter as well as of the site. :mod:`site_polish` finishes the pages. Nothing is done
+when the content of all these files is that of the last successful build.
 """
 
 import argparse
@@ -20,15 +20,19 @@ import filelock
 import nbformat
 import yaml
 
-from chapter_dependencies import ROOT, BuildError, file_digest
+import player
+from chapter_dependencies import ROOT, BuildError, Chapter, file_digest, read_chapters
 from course import filled
 from exercises import check_quizzes, published
+from site_polish import Place, polish, record
 
 FILES = ("_config.yml", "_toc.yml", "CHANGELOG.md", "CITATION.cff")  # of the root; the last two are parts of pages
 ASSEMBLED = ("book", "ast_lib", "benchmarks")
+UNKNOWN = Place()  # a site for one's own disk
 IGNORED = shutil.ignore_patterns("__pycache__", ".*")
 TOOLS = pathlib.Path(__file__).resolve().parent
-SCRIPTS = [TOOLS / f"{name}.py" for name in ("build_site", "course", "exercises", "quiz")]  # what makes pages
+MAKERS = ("build_site", "course", "exercises", "quiz", "site_polish")  # scripts that decide what pages look like
+SCRIPTS = [TOOLS / f"{name}.py" for name in MAKERS]
 
 
 def pages(toc: str) -> list[str]:
@@ -48,6 +52,8 @@ def pages(toc: str) -> list[str]:
 def site_digests(root: pathlib.Path, built: pathlib.Path) -> dict[str, str]:
     """Digest of every file that decides what the site looks like."""
     files = [*(root / name for name in FILES), root / "requirements.lock", root / "results" / "prose.json", *SCRIPTS]
+    # What the page that plays is made of.
+    files += [pathlib.Path(player.__file__), *sorted((root / "weights").glob("*.safetensors"))]
     for folder in (*(root / name for name in ASSEMBLED), built / "notebooks", built / "audio"):
         files += sorted(
             p for p in folder.rglob("*") if p.is_file() and p.parent.name != "__pycache__" and p.parent.name[0] != "."
@@ -99,8 +105,8 @@ def changes(built: pathlib.Path, digests: dict[str, str]) -> list[str] | None:
     return sorted(name for name in {*digests, *last} if digests.get(name) != last.get(name))
 
 
-def build(root: pathlib.Path, profile: str) -> pathlib.Path:
-    """Bring the site of a profile up to date and return the path of its first page.
+def build(root: pathlib.Path, profile: str, place: Place = UNKNOWN) -> pathlib.Path:
+    """Bring the site of a profile up to date and return the path of its first page; ``place`` holds its addresses.
 
     Raises:
         BuildError: when a page is missing or Jupyter Book ends with an error or a warning.
@@ -109,16 +115,17 @@ def build(root: pathlib.Path, profile: str) -> pathlib.Path:
     built.mkdir(parents=True, exist_ok=True)
     # Another build of the same site is waited for, and may have done the work.
     with filelock.FileLock(built / ".site.lock"):
-        return build_alone(root, built)
+        return build_alone(root, built, place)
 
 
-def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
+def build_alone(root: pathlib.Path, built: pathlib.Path, place: Place) -> pathlib.Path:
     """:func:`build` where nobody else builds the same site."""
     html, stamp, work = built / "html", built / "site.json", built / ".jupyter-book"
     index = html / "index.html"
-    digests = site_digests(root, built)
+    digests = site_digests(root, built) | {"its addresses": record(place)}
     changed = changes(built, digests)
     if changed == []:
+        player.install(root, built.name, html)  # it may have been left out, for want of a connection
         print("site: up to date")
         return index
     if changed:
@@ -135,6 +142,8 @@ def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
     made = work / "_build" / "html"
     if (built / "audio").is_dir():
         shutil.copytree(built / "audio", made / "audio", dirs_exist_ok=True)
+    finish(root, made, place)
+    player.install(root, built.name, made)
     # GitHub Pages must not hide folders whose names begin with an underscore.
     (made / ".nojekyll").touch()
     stamp.unlink(missing_ok=True)
@@ -147,13 +156,29 @@ def build_alone(root: pathlib.Path, built: pathlib.Path) -> pathlib.Path:
     return index
 
 
+def finish(root: pathlib.Path, made: pathlib.Path, place: Place) -> None:
+    """:func:`site_polish.polish` with what the repository knows about its chapters and its title."""
+    configuration = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    seconds = {name: chapter.seconds for name, chapter in read_chapters(root).items() if "seconds" in header(chapter)}
+    first = pages((root / "_toc.yml").read_text(encoding="utf-8"))[0]
+    polish(made, seconds, place, f"{first}.html", configuration.get("title", "Book"))
+
+
+def header(chapter: Chapter) -> dict:
+    """What a chapter says about itself at its head."""
+    return chapter.notebook.metadata.get("ast", {})
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Build the static site from the executed chapters.")
     parser.add_argument("--profile", default="quick", help="smoke, quick (default) or full")
     parser.add_argument("--root", type=pathlib.Path, default=ROOT, help="root of the repository")
+    parser.add_argument("--address", default="", help="of the published site (default: BOOK_ADDRESS, or the CI's)")
+    parser.add_argument("--repository", default="", help="its address (default: BOOK_REPOSITORY, or the CI's)")
     options = parser.parse_args(arguments)
     try:
-        index = build(options.root.resolve(), options.profile)
+        place = Place.known(options.address, options.repository)
+        index = build(options.root.resolve(), options.profile, place)
     except BuildError as error:
         print(f"build_site: {error}", file=sys.stderr)
         return 1

@@ -78,6 +78,7 @@ def environment(folder: pathlib.Path, root: pathlib.Path) -> dict[str, str]:
         "MATPLOTLIBRC": str(matplotlib / "mpl-data" / "matplotlibrc"),
         "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "AST_SITE": "1",  # the site loads what an output would else carry along (ast_lib/book/live.py)
     }
 
 

@@ -2,7 +2,8 @@
 
 Chapters: ``notebooks/04_encoders.md``, ``notebooks/04b_codes.md`` (its cost), ``notebooks/13_published_run.md``.
 :class:`PictureEncoder` is the published form of both encoders; :class:`OneHot` and an embedding stand for the style
-encoder where a style belongs to a voice and not to a clip. Files and lines are those of the published repository at commit 5f6d593.
+encoder where a style belongs to a voice and not to a clip. Files and lines are those of the published repository at
+commit 5f6d593.
 """
 
 import torch

@@ -1,6 +1,7 @@
-"""What chapters show: spectrograms in dB, grids of pictures, tables of players whose files exist."""
+"""What chapters show: spectrograms in dB, grids of pictures, players whose files exist."""
 
 import inspect
+import json
 import re
 
 import matplotlib
@@ -111,7 +112,7 @@ def test_every_player_has_its_own_file_beside_the_page(tmp_path):
     sounds = {f"clip {row}": {"source": tone(0.3, 300 + row), "output": tone(0.3, 600 + row)} for row in range(3)}
     players = cells(sound_grid(sounds, folder, "piano"))
     sources = [player["src"] for player in players]
-    assert len(set(sources)) == 6 == len(list(folder.iterdir()))
+    assert len(set(sources)) == 6 == len(list(folder.glob("*.mp3"))) == len(list(folder.glob("*.webp")))
     page = tmp_path / "site" / "notebooks"
     page.mkdir()
     for source, frequency in zip(sources, (300, 600, 301, 601, 302, 602), strict=True):
@@ -121,22 +122,85 @@ def test_every_player_has_its_own_file_beside_the_page(tmp_path):
         assert rate == RATE and np.argmax(spectrum) * rate / 2**18 == pytest.approx(frequency, abs=0.4)
 
 
-def test_rows_columns_and_players_are_labelled(tmp_path):
+def test_groups_and_players_are_labelled(tmp_path):
     sounds = {"Reel": {"source": tone(0.1), "model": tone(0.1)}, "Jig": {"source": tone(0.1), "model": tone(0.1)}}
-    table = sound_grid(sounds, tmp_path / "audio", "x")
+    table = sound_grid(sounds, tmp_path / "audio", "x", notes={"Jig": "Listen to <its> end."})
     page = BeautifulSoup(table.data, "html.parser")
-    assert [head.text for head in page.find_all("th", scope="col")] == ["clip", "source", "model"]
-    assert [head.text for head in page.find_all("th", scope="row")] == ["Reel", "Jig"]
+    assert [group["aria-label"] for group in page.select(".listen")] == ["Reel", "Jig"]
+    assert [group["id"] for group in page.select(".listen")] == ["listen-x-0", "listen-x-1"]
+    assert [name.text for name in page.select(".listen-name")] == ["source", "model"] * 2
+    assert [note.text for note in page.select(".listen-note")] == ["Listen to <its> end."]
     labels = [player["aria-label"] for player in cells(table)]
     assert labels == ["Reel: source", "Reel: model", "Jig: source", "Jig: model"]
     assert all(player.has_attr("controls") and player["preload"] == "none" for player in cells(table))
+
+
+def test_the_spectrograms_of_a_group_share_their_axes(tmp_path):
+    """A tone of half a second beside one of a whole second fills half of its picture, at its frequency."""
+    high, low = tone(1.0, 3000), tone(0.5, 1500)
+    page = BeautifulSoup(sound_grid({"a": {"high": high, "low": low}}, tmp_path / "audio", "x").data, "html.parser")
+    pictures = [tmp_path / "audio" / picture["src"].split("/")[-1] for picture in page.find_all("img")]
+    width, height = display.PICTURE
+    assert [(p["width"], p["height"]) for p in page.find_all("img")] == [(str(width), str(height))] * 2
+    assert all(p["alt"].strip() and p["loading"] == "lazy" for p in page.find_all("img"))
+    for path, frequency, until in zip(pictures, (3000, 1500), (1.0, 0.5), strict=True):
+        light = plt.imread(path)[..., :3].astype(float).sum(axis=-1)
+        assert light.shape == (height, width)
+        row = light[:, : width // 2].mean(axis=1).argmax()
+        assert (1 - (row + 0.5) / height) * display.TOP == pytest.approx(frequency, abs=display.TOP / height * 1.5)
+        bright = light[row] > light[row].max() / 2
+        assert bright.sum() / width == pytest.approx(until, abs=0.02)
+
+
+def test_a_blind_test_knows_its_two_sounds(tmp_path):
+    sounds = {"a": {"ours": tone(0.1), "truth": tone(0.1)}, "b": {"ours": tone(0.1)}}
+    page = BeautifulSoup(
+        sound_grid(sounds, tmp_path / "audio", "x", blind=("truth", "ours")).data, "html.parser"
+    ).select(".listen-blind")
+    trial = {"clip": "a", "true": "../audio/x_0_1.mp3", "other": "../audio/x_0_0.mp3"}
+    assert [json.loads(test["data-test"]) for test in page] == [{"true": "truth", "other": "ours", "trials": [trial]}]
+    assert not BeautifulSoup(sound_grid(sounds, tmp_path / "audio", "x").data, "html.parser").select(".listen-blind")
+
+
+# --- Loudness
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+def test_a_full_sinusoid_of_1_khz_has_minus_3_lufs(rate):
+    """ITU-R BS.1770: 997 Hz at full scale in one channel is -3.01 LUFS, and 20 dB less is 20 LU less."""
+    sound = np.sin(2 * np.pi * 997 * np.arange(3 * rate) / rate)
+    assert display.loudness(sound, rate) == pytest.approx(-3.01, abs=0.05)
+    assert display.loudness(sound / 10, rate) == pytest.approx(-23.01, abs=0.05)
+
+
+def test_pauses_do_not_count():
+    sound = tone(2.0, 997, amplitude=0.5)
+    with_pause = np.concatenate([sound, np.zeros(20 * RATE, sound.dtype)])
+    assert display.loudness(with_pause) == pytest.approx(display.loudness(sound), abs=0.5)
+    assert display.loudness(np.zeros(RATE)) == -np.inf
+
+
+def test_sounds_of_a_group_are_as_loud_as_each_other():
+    given = {"soft": tone(1.0, 500, amplitude=0.01), "loud": tone(1.0, 500, amplitude=0.9), "none": np.zeros(RATE)}
+    made = display.matched(given)
+    assert display.loudness(made["soft"]) == pytest.approx(display.LOUDNESS, abs=0.1)
+    assert display.loudness(made["loud"]) == pytest.approx(display.LOUDNESS, abs=0.1)
+    assert not made["none"].any()
+    click = np.zeros(RATE, np.float32)
+    click[::4000] = 1
+    made = display.matched({"click": click, "tone": tone(1.0, 500)})
+    assert display.loudness(made["click"]) == pytest.approx(display.loudness(made["tone"]), abs=0.1)
+    assert max(np.abs(sound).max() for sound in made.values()) <= 0.98 + 1e-6
+
+
+# --- What can go wrong
 
 
 def test_labels_are_text_not_markup(tmp_path):
     row, column = '<b>"Tom & Jerry\'s"</b>', "a < b"
     table = sound_grid({row: {column: tone(0.1)}}, tmp_path / "audio", "x")
     page = BeautifulSoup(table.data, "html.parser")
-    assert not page.find_all("b") and page.find("th", scope="row").text == row
+    assert not page.find_all("b") and page.select_one(".listen-title").text == row
     assert cells(table)[0]["aria-label"] == f"{row}: {column}"
 
 

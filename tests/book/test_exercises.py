@@ -8,8 +8,8 @@ import shutil
 import jupytext
 import nbformat
 import pytest
-from browser import browser
 from bs4 import BeautifulSoup
+from chromium import browser
 from sample import CHAPTER
 
 import build_site

@@ -7,7 +7,7 @@ import shutil
 import jupytext
 import nbformat
 import pytest
-from browser import browser
+from chromium import browser
 from sample import CHAPTER
 
 import slides

@@ -202,7 +202,7 @@ def test_every_package_that_the_code_imports_is_declared(root, folder, extras):
     project = tomllib.loads(texts(root)[0])["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
     declared = {canonicalize_name(Requirement(line).name) for line in lines}
-    own = {path.stem for folder in ("tools", "tests") for path in (root / folder).glob("*.py")}
+    own = {path.stem for folder in ("tools", "tests") for path in (root / folder).rglob("*.py")}
     own |= {"ast_lib", "benchmarks"}
     owners = importlib.metadata.packages_distributions()
     undeclared = {}

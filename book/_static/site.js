@@ -1,0 +1,48 @@
+/* What scrolls by itself can be reached and scrolled with the keyboard; what fits is no stop on the way. */
+"use strict";
+
+// From a disk a browser fetches no other page: the search then lists titles without excerpts.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+
+(() => {
+  const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html, .bd-sidebar";
+
+  function look() {
+    for (const box of document.querySelectorAll(WIDE)) {
+      const style = getComputedStyle(box);
+      const across = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(style.overflowX);
+      const down = box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(style.overflowY);
+      if (across || down) {
+        box.tabIndex = 0;
+        if (!box.matches("nav, aside, .bd-sidebar") && !box.hasAttribute("role")) {
+          box.setAttribute("role", "group");
+          box.setAttribute("aria-label", box.dataset.name || "Can be scrolled");
+          box.dataset.reached = "";
+        }
+      } else if (box.tabIndex === 0 && !box.hasAttribute("data-kept")) {
+        box.removeAttribute("tabindex");
+        if ("reached" in box.dataset) {
+          box.removeAttribute("role");
+          box.removeAttribute("aria-label");
+          delete box.dataset.reached;
+        }
+      }
+    }
+  }
+
+  let planned = 0;
+  const soon = () => {
+    cancelAnimationFrame(planned);
+    planned = requestAnimationFrame(look);
+  };
+  addEventListener("resize", soon);
+  addEventListener("load", () => {
+    look();
+    // Mathematics is set after the page has loaded, and folded parts open later.
+    if (window.MathJax?.startup?.promise) window.MathJax.startup.promise.then(soon);
+    new ResizeObserver(soon).observe(document.querySelector("main") || document.body);
+  });
+  document.addEventListener("toggle", soon, true);
+})();
