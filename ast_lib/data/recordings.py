@@ -256,7 +256,7 @@ def assign_splits(clips: Sequence[Clip], seed: int) -> list[Clip]:
 def make_manifest(
     path: str | os.PathLike, recordings: Sequence[Recording], most_clips: int = PAPER_CLIPS, seed: int = 0, **cutting
 ) -> Selection:
-    """From recordings to a manifest to train on; without further arguments by the paper's recipe.
+    """From recordings to a manifest to train on; without further arguments as chapter 16 describes.
 
     At most ``most_clips`` of an instrument, chosen at random, are cut (:func:`cut`), dealt to splits by piece
     (:func:`assign_splits`) and listed in a manifest, whose path is the configuration's ``data.manifest``.
