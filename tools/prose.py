@@ -23,8 +23,9 @@ RARE = 2000  # words among which one habit may stand
 WORDS, EQUATION, LINE, FIGURE = 200, 0.5, 1 / 15, 0.3  # a minute; minutes each
 
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<name>[\w-]+)\}[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.M | re.S)
-FOLDED = {"exercise", "solution", "dropdown", "bibliography", "quiz"}
+FOLDED = {"exercise", "solution", "dropdown", "bibliography", "quiz", "raw"}
 HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+SOLUTION = re.compile(r"^ *### BEGIN SOLUTION.*?### END SOLUTION\n?", re.M | re.S)
 HABITS = {  # the table of habits in plain patterns
     "clause as subject": r"(?:^|(?<=[.!?] ))(?:What [^.?!]{3,60}? (?:is|are|was|were|has|does) (?!.*\?)|Whoever )",
     "a loss or code that speaks": r"\b(?:loss(?:es)?|codes?|encoders?|decoders?|networks?|style|content|probes?|terms?)"
@@ -109,7 +110,8 @@ def count(path: pathlib.Path) -> Count:
     lines = {True: 0, False: 0}
     for cell in cells:
         tags = set(cell.metadata.get("tags", ()))
-        lines[bool(tags & HIDDEN)] += sum(bool(line.strip()) for line in cell.source.splitlines())
+        shown = SOLUTION.sub("", cell.source)  # the page leaves it blank
+        lines[bool(tags & HIDDEN)] += sum(bool(line.strip()) for line in shown.splitlines())
     figures = sum("plt.show()" in cell.source for cell in cells)
     equations = len(re.findall(r"^(?:`{3,}|:{3,})\{math\}|^\$\$", text, flags=re.M))
     return Count(sum(map(words, paragraphs(text))), equations, lines[False], lines[True], figures)
