@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import json
 import re
 import shutil
 
@@ -287,3 +288,14 @@ def test_a_quiz_that_is_wrong_stops_the_build(site, capfd):
         assert f"notebooks/02_chord.md, line {line}: quiz: found 3 answers, 0 of them right" in capfd.readouterr().err
     finally:
         path.write_text(CHAPTER)
+
+
+@pytest.mark.book
+def test_no_page_of_the_book_has_a_hidden_solution(root, book):
+    for name, chapter in read_chapters(root).items():
+        made = [book / "notebooks" / f"{name}.html", book / "_sources" / "notebooks" / f"{name}.ipynb"]
+        shown = [BeautifulSoup(made[0].read_bytes(), "html.parser").get_text(), made[1].read_text(encoding="utf-8")]
+        for each in coding_exercises(chapter.notebook, name):
+            lines = solution(chapter.notebook.cells[each.code].source)
+            found = [lines in shown[0], json.dumps(lines)[1:-1] in shown[1]]
+            assert each.instructor is not any(found), f"{name}: {each.label} is {'shown' if any(found) else 'missing'}"
