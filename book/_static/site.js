@@ -6,6 +6,18 @@ if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS === "object") 
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
 
+// Paper is white: a dark page is printed as a light one.
+matchMedia("print").addEventListener("change", (event) => {
+  const page = document.documentElement.dataset;
+  if (event.matches && page.theme === "dark") {
+    page.onScreen = page.theme;
+    page.theme = "light";
+  } else if (!event.matches && page.onScreen) {
+    page.theme = page.onScreen;
+    delete page.onScreen;
+  }
+});
+
 (() => {
   const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html";
 

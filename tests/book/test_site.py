@@ -376,6 +376,12 @@ def test_paper_shows_the_text_and_no_controls(page, address):
     for control in (".listen-play", ".bd-sidebar-primary", ".theme-switch-button"):
         assert not page.locator(control).first.is_visible(), control
     assert page.locator(".listen-picture img").first.is_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.emulate_media(media="print")
+    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.emulate_media(media="screen")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert len(page.pdf()) > 50_000
 
 
