@@ -234,7 +234,7 @@ def test_a_clip_can_be_the_style(opened, tmp_path):
     page, _, _ = opened
     path, source = pages.as_file(tmp_path, "source", chord(3.0))
     style, _ = pages.as_file(tmp_path, "style", tone(3.0, 660.0))
-    made = pages.play(page, path, style).audio
+    made = pages.play(page, path, style)
     assert len(made) == len(source) and lsd(made, source) > 1
 
 
@@ -242,7 +242,7 @@ def test_sound_at_another_rate_in_two_channels(opened, tmp_path):
     page, _, _ = opened
     left = tone(1.0, 440.0, rate=48000)
     soundfile.write(tmp_path / "stereo.wav", np.stack([left, left / 2], axis=1), 48000)
-    made = pages.play(page, tmp_path / "stereo.wav", "violin").audio
+    made = pages.play(page, tmp_path / "stereo.wav", "violin")
     assert len(made) == RATE and np.sqrt(np.mean(made**2)) == pytest.approx(0.075 / np.sqrt(2), rel=0.02)
 
 

@@ -27,25 +27,27 @@ export async function decode(bytes, rate, seconds, levels) {
   return { audio: resample(mono, Math.round((length * rate) / buffer.sampleRate)), cut: length < buffer.length };
 }
 
-// Mono audio as a WAV file of 16 bits; `scale` keeps loud sounds below full scale.
+// Mono audio as a WAV file of 24 bits, whose rounding no spectrum shows; `scale` keeps loud sounds below full scale.
 export function wav(audio, rate, scale = 1) {
-  const view = new DataView(new ArrayBuffer(44 + 2 * audio.length));
+  const view = new DataView(new ArrayBuffer(44 + 3 * audio.length));
   const word = (at, text) => [...text].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
   word(0, "RIFF");
-  view.setUint32(4, 36 + 2 * audio.length, true);
+  view.setUint32(4, 36 + 3 * audio.length, true);
   word(8, "WAVEfmt ");
   view.setUint32(16, 16, true); // bytes of the format: PCM, one channel
   view.setUint16(20, 1, true);
   view.setUint16(22, 1, true);
   view.setUint32(24, rate, true);
-  view.setUint32(28, 2 * rate, true);
-  view.setUint16(32, 2, true);
-  view.setUint16(34, 16, true);
+  view.setUint32(28, 3 * rate, true);
+  view.setUint16(32, 3, true);
+  view.setUint16(34, 24, true);
   word(36, "data");
-  view.setUint32(40, 2 * audio.length, true);
+  view.setUint32(40, 3 * audio.length, true);
   audio.forEach((value, i) => {
     const limited = Math.min(Math.max(value * scale, -1), 1);
-    view.setInt16(44 + 2 * i, Math.round(32767 * limited), true);
+    const whole = Math.round(8388607 * limited);
+    view.setUint8(44 + 3 * i, whole & 255);
+    view.setInt16(45 + 3 * i, whole >> 8, true);
   });
   return new Blob([view.buffer], { type: "audio/wav" });
 }
