@@ -29,8 +29,6 @@ from exercises import (
     used,
 )
 
-# Chapters whose exercises are three questions, without a quiz and without a function to write.
-WITHOUT = ("15_listening",)
 LEAST = {"quiz": 1, "derivation": 1, "experiment": 1, "coding": 2}
 LONGEST = 12  # lines of a solution
 EXPERIMENT = (
@@ -77,7 +75,7 @@ def test_every_chapter_has_exercises_of_every_kind(root):
         few = [f"{counts[kind]} {kind}, not {least}" for kind, least in LEAST.items() if counts[kind] < least]
         if few or counts.total() < 5:
             lacking[name] = ", ".join(few) or f"{counts.total()} exercises, not 5"
-    assert {name: why for name, why in lacking.items() if name not in WITHOUT} == {}
+    assert lacking == {}
 
 
 def test_every_check_fails_on_the_blank_and_passes_on_the_solution(root):
