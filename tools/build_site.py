@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,18 @@ def assemble(root: pathlib.Path, built: pathlib.Path, site: pathlib.Path) -> Non
             executed = built / f"{page}.ipynb"
             if not executed.is_file():
                 raise BuildError(f"_toc.yml: {page} has not been executed (no {os.path.relpath(executed, root)})")
-            notebook = published(nbformat.read(executed, as_version=4), page)
+            notebook = numbered(published(nbformat.read(executed, as_version=4), page), page)
             nbformat.write(notebook, site / f"{page}.ipynb")
         elif not any((site / page).with_suffix(suffix).is_file() for suffix in (".md", ".rst", ".ipynb")):
             raise BuildError(f"_toc.yml: there is no page {page}.md")
+
+
+def numbered(notebook: nbformat.NotebookNode, page: str) -> nbformat.NotebookNode:
+    """A chapter whose title begins with the number of its file: the number by which pages and messages name it."""
+    number = re.match(r"notebooks/0*(\w+?)_", page)[1]
+    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.startswith("# "))
+    first.source = f"# {number}. {first.source[2:]}"
+    return notebook
 
 
 def changes(built: pathlib.Path, digests: dict[str, str]) -> list[str] | None:

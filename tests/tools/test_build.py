@@ -808,3 +808,10 @@ def test_a_listed_page_that_is_missing_is_named(site, capsys):
     (site / "_toc.yml").write_text("format: jb-book\nroot: book/nothing\n")
     assert build_site.main(["--root", str(site)]) == 1
     assert "_toc.yml: there is no page book/nothing.md" in capsys.readouterr().err
+
+
+def test_a_chapter_s_title_begins_with_the_number_of_its_file():
+    cells = [nbformat.v4.new_code_cell("# no title"), nbformat.v4.new_markdown_cell("# Codes\n\n# not this")]
+    for page, number in (("notebooks/04b_codes", "4b"), ("notebooks/12_evaluation", "12")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in cells])
+        assert build_site.numbered(notebook, page).cells[1].source == f"# {number}. Codes\n\n# not this"
