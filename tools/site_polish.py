@@ -167,6 +167,8 @@ def settle_pictures(soup: BeautifulSoup, page: pathlib.Path) -> None:
         if number:
             picture["loading"] = "lazy"
         picture["decoding"] = "async"
+        if picture["src"].startswith("data:"):  # it is in the page already
+            continue
         path = page.parent / picture["src"]
         size = picture_size(path) if path.is_file() and path.suffix == ".png" else None
         if size and not picture.get("width") and "style" not in picture.attrs:

@@ -185,3 +185,11 @@ def test_without_an_address_the_first_cell_says_where_a_notebook_runs(monkeypatc
 
 def test_addresses_are_part_of_what_a_build_depends_on():
     assert json.loads(site_polish.record(HERE)) == {"site": HERE.site, "repository": HERE.repository}
+
+
+def test_a_picture_in_the_page_itself_is_no_file(tmp_path):
+    soup = site_polish.BeautifulSoup(
+        f'<article><img src="data:image/webp;base64,{"A" * 5000}"></article>', "html.parser"
+    )
+    site_polish.settle_pictures(soup, tmp_path / "page.html")
+    assert soup.img["decoding"] == "async" and "width" not in soup.img.attrs
