@@ -82,7 +82,8 @@ def write_pack(root: pathlib.Path, chapters: list[Chapter], kind: str, folder: p
     whole = (path for path in whole if path.is_file() and "__pycache__" not in path.parts)
     built = sorted((root / "build" / "quick" / "weights").glob("*.safetensors"))
     read = [path for chapter in chapters for path in input_files(root, chapter)]
-    copy(root, [*whole, *built, *read, *(root / name for name in COPIED if (root / name).is_file())], folder)
+    scripts = (root / "book" / "_static").glob("live.*")  # figures that move carry them
+    copy(root, [*whole, *built, *read, *scripts, *(root / name for name in COPIED if (root / name).is_file())], folder)
     for name in START:
         shutil.copy(ROOT / "tools" / "pack" / name, folder)
     (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")

@@ -110,7 +110,9 @@ def output_slides(cell: NotebookNode, heading: str) -> Iterator[str]:
             shown = data["text/html"]
             for row in rows[ROWS:]:
                 shown = shown.replace(row, "")
-            yield slide(heading, shown.replace('src="../audio/', 'src="audio/'), "sounds")
+            comparisons = re.findall(r'<div class="listen" .*?</ol></div>', shown, flags=re.DOTALL)
+            for each in comparisons[:ROWS] or [shown]:
+                yield slide(heading, each.replace('src="../audio/', 'src="audio/'), "sounds")
 
 
 def chapter_slides(notebook: NotebookNode, titles: Mapping[str, str]) -> Iterator[str]:

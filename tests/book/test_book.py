@@ -101,6 +101,8 @@ def test_every_sound_is_there_and_named(pages, book):
             if not sources:
                 yield "a player has no source"
             for source in sources:
+                if source.startswith("data:audio/mpeg;base64,") and len(source) > 1000:
+                    continue  # it is in the page
                 if is_external(source) or not page.target(source).is_file() or not page.target(source).stat().st_size:
                     yield f"the sound {source[:80]} is not a file of the site with content"
             if "controls" not in player.attrs:

@@ -29,7 +29,7 @@ def files() -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # closed with its file: a process has one Playwright at a time
 def chromium():
     try:
         with pages.chromium() as running:

@@ -63,9 +63,11 @@ def test_teach(root, tmp_path):
     """The command of the page on teaching: every chapter without its solutions."""
     assert "`make student`" in (root / "book" / "teaching.md").read_text(encoding="utf-8")
     shell("make student", tmp_path, root)
-    made = sorted(path.stem for path in (root / "build" / "student").glob("[0-9]*.ipynb"))
+    made = sorted(path.stem for path in (root / "build" / "student" / "chapters").glob("[0-9]*.ipynb"))
     assert made == sorted(path.stem for path in (root / "notebooks").glob("[0-9]*.md"))
-    text = "".join(path.read_text(encoding="utf-8") for path in (root / "build" / "student").glob("[0-9]*.ipynb"))
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in (root / "build" / "student" / "chapters").glob("[0-9]*.ipynb")
+    )
     assert "BEGIN SOLUTION" not in text and "{solution}" not in text
 
 
