@@ -54,7 +54,9 @@ matchMedia("print").addEventListener("change", (event) => {
     look();
     // Mathematics is set after the page has loaded, and folded parts open later.
     if (window.MathJax?.startup?.promise) window.MathJax.startup.promise.then(soon);
-    new ResizeObserver(soon).observe(document.querySelector("main") || document.body);
+    const sizes = new ResizeObserver(soon);
+    sizes.observe(document.querySelector("main") || document.body);
+    for (const box of document.querySelectorAll(WIDE)) sizes.observe(box);
   });
   document.addEventListener("toggle", soon, true);
 })();

@@ -101,6 +101,8 @@ def look(page, **context):
     """What axe finds, as "rule: element"."""
     options = {"resultTypes": ["violations"], "preload": False, **context.pop("options", {})}
     scope = context.pop("scope", {"include": [["html"]]})
+    # Boxes that have come to scroll are noticed in the next frame.
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
     found = page.evaluate("([scope, options]) => axe.run(scope, options)", [scope, options])
     return [f"{v['id']}: {node['html'][:120]}" for v in found["violations"] for node in v["nodes"]]
 
