@@ -2,7 +2,7 @@
 
 Chapter: ``notebooks/12b_table1.md``. ``python -m benchmarks.table1`` writes ``results/table1.json``: a row for each
 metric, direction and system, with the mean, its 95 % interval over pieces and the number of pieces. It needs the extra
-``judges`` and the file of Basic Pitch (:mod:`benchmarks.judges.basic_pitch`) and takes about half an hour of one core.
+``judges`` and the file of Basic Pitch (:mod:`benchmarks.judges.basic_pitch`) and takes a quarter of an hour of one core.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and write."""
     command = argparse.ArgumentParser(prog="python -m benchmarks.table1", description="Table 1, side by side.")
     command.add_argument("weights", nargs="?", default=str(PUBLISHED))
-    command.add_argument("--clips", type=int, default=20, help="development clips, half of them tunes, half duets")
+    command.add_argument("--clips", type=int, default=12, help="development clips, half of them tunes, half duets")
     command.add_argument("--seconds", type=float, default=150.0, help="of training of the VQ-VAE")
     command.add_argument("--output", default=str(RECORD))
     options = command.parse_args(arguments)
