@@ -2,7 +2,7 @@
 
 Chapter: ``notebooks/12b_table1.md``. ``python -m benchmarks.table1`` writes ``results/table1.json``: a row for each
 metric, direction and system, with the mean, its 95 % interval over pieces and the number of pieces. It needs the extra
-``judges`` and the file of Basic Pitch (:mod:`benchmarks.judges.basic_pitch`) and takes a quarter of an hour of one core.
+``judges`` and the file of Basic Pitch (:mod:`benchmarks.judges.basic_pitch`), and a quarter of an hour of one core.
 """
 
 import argparse
