@@ -1,7 +1,7 @@
 """Recordings come in; clips that are long and loud enough, dealt to splits by piece, go out as a manifest.
 
-Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. The recipe is the paper's: clips of 10 s, one to
-three of a violin file and one of a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. Clips are cut as the paper cuts them, of 10 s, one
+to three of a violin file and one of a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long
 silence left out, 80/10/10 by piece. :mod:`ast_lib.data.readers` and :mod:`ast_lib.data.bach_violin` list the
 recordings, :mod:`ast_lib.data.audit` compares their sources.
 """

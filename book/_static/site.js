@@ -1,4 +1,4 @@
-/* What scrolls by itself can be reached and scrolled with the keyboard; what fits is no stop on the way. */
+/* What scrolls by itself can be reached and scrolled with the keyboard; what has always fitted is no stop on the way. */
 "use strict";
 
 // From a disk a browser fetches no other page: the search then lists titles without excerpts.
@@ -21,25 +21,17 @@ matchMedia("print").addEventListener("change", (event) => {
 (() => {
   const WIDE = ".scroll, .bd-article pre, .bd-article div.math, .bd-article .output.text_html";
 
+  // A box that scrolled once stays a stop: between two layouts it would be none for a moment.
   function look() {
     for (const box of document.querySelectorAll(WIDE)) {
       const style = getComputedStyle(box);
       const across = box.scrollWidth > box.clientWidth + 1 && /auto|scroll/.test(style.overflowX);
       const down = box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(style.overflowY);
-      if (across || down) {
-        box.tabIndex = 0;
-        if (!box.hasAttribute("role")) {
-          box.setAttribute("role", "group");
-          box.setAttribute("aria-label", box.dataset.name || "Can be scrolled");
-          box.dataset.reached = "";
-        }
-      } else if (box.tabIndex === 0) {
-        box.removeAttribute("tabindex");
-        if ("reached" in box.dataset) {
-          box.removeAttribute("role");
-          box.removeAttribute("aria-label");
-          delete box.dataset.reached;
-        }
+      if (!(across || down)) continue;
+      box.tabIndex = 0;
+      if (!box.hasAttribute("role")) {
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", box.dataset.name || "Can be scrolled");
       }
     }
   }
@@ -56,7 +48,8 @@ matchMedia("print").addEventListener("change", (event) => {
     if (window.MathJax?.startup?.promise) window.MathJax.startup.promise.then(soon);
     const sizes = new ResizeObserver(soon);
     sizes.observe(document.querySelector("main") || document.body);
-    for (const box of document.querySelectorAll(WIDE)) sizes.observe(box);
+    // A table that grows, as when a font arrives, leaves its box as wide as it was.
+    for (const box of document.querySelectorAll(WIDE)) [box, ...box.children].forEach((each) => sizes.observe(each));
   });
   document.addEventListener("toggle", soon, true);
 })();

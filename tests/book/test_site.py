@@ -407,6 +407,7 @@ def test_what_scrolls_can_be_reached_and_what_fits_is_no_stop(page, address):
     )
     assert any(wide for wide, _ in boxes) and all(wide == reached for wide, reached in boxes)
     page.set_viewport_size({"width": 2400, "height": 800})
-    page.wait_for_function(
-        "[...document.querySelectorAll('.scroll')].every((b) => b.scrollWidth > b.clientWidth + 1 || b.tabIndex !== 0)"
-    )
+    settle(page)
+    assert page.locator(".scroll").evaluate_all("(all) => all.map((box) => box.tabIndex === 0)") == [
+        reached for _, reached in boxes
+    ]
