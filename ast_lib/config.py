@@ -150,6 +150,7 @@ class TrainingConfig:
     domain_randomisation: bool = (
         True  # rendered: rooms, timbres (training.augment), players, vibrato, tempi (data.pool)
     )
+    fader: NonNegative = 10.0  # dB, random changes of level over time in what the content encoder hears
     third_instruments: Share = 0.75  # of rendered performances: heard on an instrument that is never played
     own_style: bool = False  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own

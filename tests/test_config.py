@@ -302,6 +302,7 @@ RANGES = {
     "training.matrix_rate": NOT_NEGATIVE,
     "training.discriminator_rate": POSITIVE,
     "training.equalisation": NOT_NEGATIVE,
+    "training.fader": NOT_NEGATIVE,
     "training.domain_randomisation": BOOLEAN,
     "training.third_instruments": SHARE,
     "training.own_style": BOOLEAN,

@@ -49,7 +49,7 @@ def test_the_parts_of_a_batch_are_the_batch():
         assert np.array_equal(np.concatenate([getattr(half, name) for half in halves]), values)
 
 
-@pytest.mark.parametrize("name", ["equalise", "timbre", "record_in_room", "corrupt_context"])
+@pytest.mark.parametrize("name", ["equalise", "timbre", "ride_fader", "record_in_room", "corrupt_context"])
 def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
     features, shape = random_features(CONFIG, 6, 3), CONFIG.representation
     audio = torch.randn(6, 500, generator=generator())
@@ -61,6 +61,8 @@ def test_the_chance_of_a_clip_is_that_of_its_place_in_the_global_batch(name):
             return augment.equalise(clips, shape, 5.0, generator(), part=part).stft_magnitude
         if name == "timbre":
             return augment.equalise(clips, shape, 5.0, generator(), 4, part).stft_magnitude
+        if name == "ride_fader":
+            return augment.ride_fader(part.own(audio), 400, 10.0, generator(), part)
         if name == "record_in_room":
             return record_in_room(part.own(audio), 22050, 0.8, generator(), part)
         return augment.corrupt_context(clips.stft_magnitude, part.own(own), generator(), part)[0]

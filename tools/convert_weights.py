@@ -39,7 +39,7 @@ REMOVED = {
 ABSENT = {
     "model": {"align_onsets": False, "context_weight": 1.0},
     "loss": {"log_spectral": 0.0, "style_spread": 0.0},
-    "training": {"third_instruments": 0.0, "own_style": True},
+    "training": {"fader": 0.0, "third_instruments": 0.0, "own_style": True},
 }
 # Fields of training that are one field now: their values where it is true; they were 0 where it is false.
 RANDOMISED = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
@@ -57,6 +57,7 @@ def convert(old: dict) -> Config:
         return _from_version_01(plain)
     if plain == old:
         raise AstError("configuration: found none of an older version, accepted is one with a field that was removed")
+    plain["training"] = {"fader": 0.0} | plain["training"]
     return from_values(Config, plain)
 
 

@@ -21,6 +21,7 @@ LOWEST = 32.703  # Hz, the first bin of the CQT
 # Domain randomisation (training.domain_randomisation): what the content encoder hears of a clip ...
 ROOM = 0.3  # share of clips in a random room, with noise
 TIMBRE = 6.0  # dB, and random smooth equalisation of target and style, one curve for all clips of a group
+RIDE = 0.5  # seconds between the random gains of a fader
 
 
 def equalise(
@@ -73,6 +74,33 @@ def cqt_positions(shape: RepresentationConfig, device: torch.device) -> Tensor:
     """Where the STFT's bins lie among the CQT's, whose grid goes on above its highest octave: ``(F,)``."""
     frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
     return torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
+
+
+def ride_fader(
+    audio: Tensor, sample_rate: int, decibels: float, generator: torch.Generator, part: Part = ALONE
+) -> Tensor:
+    """Clips as if a hand rode the fader: a random gain every :data:`RIDE` seconds, straight in dB between them.
+
+    The level that is heard then says nothing of whether a note dies away or holds: the instrument does.
+
+    Args:
+        audio: ``(B, samples)``.
+        sample_rate: Hz.
+        decibels: standard deviation of the gains; 0 changes nothing.
+        generator: on the CPU, whatever the device of the audio.
+        part: which clips of the global batch these are.
+
+    Returns:
+        ``(B, samples)``, each clip at the root mean square it had.
+    """
+    if decibels == 0:
+        return audio
+    clips, samples = audio.shape
+    gains = decibels * part.draw(torch.randn, clips, 1, 2 + int(samples / sample_rate / RIDE), generator=generator)
+    curve = F.interpolate(gains.to(audio), samples, mode="linear", align_corners=True)[:, 0]
+    changed = audio * 10 ** (curve / 20)
+    power, before = (each.square().mean(dim=1, keepdim=True) for each in (changed, audio))
+    return changed * (before / power.clamp_min(1e-20)).sqrt()
 
 
 class ContextRates(NamedTuple):

@@ -20,7 +20,7 @@ from ast_lib.data.samplers import Sampler
 from ast_lib.errors import AstError
 from ast_lib.processes import Part
 from ast_lib.representation.features import Features, Representation
-from ast_lib.training.augment import ROOM, TIMBRE, equalise
+from ast_lib.training.augment import ROOM, TIMBRE, equalise, ride_fader
 
 MOST_WORKERS = 14  # on a machine with more cores; each takes the memory of the scores and soundfonts
 AHEAD = 3  # batches that each worker makes ahead
@@ -86,6 +86,7 @@ class Batches:
         clips, labels, heard, heard_labels = (tensor.to(self.device) for tensor in sounds)
         groups = len(self.sampler.groups)
         features = self.representation(clips)
+        heard = ride_fader(heard, shape.sample_rate, training.fader, random, part)
         if training.domain_randomisation:
             heard = record_in_room(heard, shape.sample_rate, ROOM, random, part)
         changed = features if torch.equal(heard, clips) else self.representation(heard)
