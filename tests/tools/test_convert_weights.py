@@ -34,6 +34,7 @@ CONFIG = Config(
         matrix_rate=0.0,
         precision="32-true",
         domain_randomisation=False,
+        fader=0.0,
         third_instruments=0.0,
         own_style=True,
         validate_every=4,

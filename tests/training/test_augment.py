@@ -5,7 +5,7 @@ import torch
 
 from ast_lib.config import RepresentationConfig
 from ast_lib.representation import Features
-from ast_lib.training.augment import LOWEST, ContextRates, corrupt_context, equalise
+from ast_lib.training.augment import LOWEST, ContextRates, corrupt_context, equalise, ride_fader
 
 SHAPE = RepresentationConfig()
 
@@ -163,3 +163,25 @@ def test_the_context_depends_on_the_generator_alone():
 def test_a_batch_of_one_section():
     found, keep = context(own=0, null=0, drop=0, clips=1, sections=1)
     assert found.shape == (1, 1, 1, 2) and keep.shape == (1, 1)
+
+
+# --- A fader that is ridden
+
+
+def test_a_fader_draws_straight_lines_in_decibels_between_gains_half_a_second_apart():
+    audio = torch.full((400, 3 * 1000), 0.1)
+    level = 20 * torch.log10(ride_fader(audio, 1000, 6.0, generator()))
+    ends = level[:, [0, -1]]
+    # Each clip is brought to its old power, by one gain: the difference of two gains is free of it.
+    assert (ends[:, 0] - ends[:, 1]).std().item() == pytest.approx(6 * 2**0.5, rel=0.1)
+    bends = level.diff(n=2).abs() > 1e-3
+    assert bends.any(dim=0).sum() <= 2 * 6  # seven straight lines from end to end
+
+
+def test_a_fader_keeps_power_silence_and_a_fader_of_0_db_everything():
+    audio = torch.randn(4, 2000, generator=generator(1)) * torch.tensor([[1e-4], [0.07], [1.0], [0.0]])
+    ridden = ride_fader(audio, 1000, 10.0, generator())
+    torch.testing.assert_close(ridden.square().mean(dim=1), audio.square().mean(dim=1))
+    assert not ridden[3].any() and (ridden[:3] != audio[:3]).any(dim=1).all()
+    assert ride_fader(audio, 1000, 0.0, generator()) is audio
+    assert ride_fader(audio[:1, :1], 1000, 10.0, generator()).shape == (1, 1)
