@@ -1,8 +1,9 @@
 """Ablations: variants of ``quick`` in; one row of ``results/ablations.json`` a run, with every clip's distance, out.
 
 Chapter: ``notebooks/14_ablations.md``. ``python -m benchmarks.ablations baseline no_adversary --seeds 0 1 2`` trains
-each variant once with each seed and appends its distances on the validation pieces; a run that has its row is left
-out, so that a series goes on where it was stopped. Run on one thread: ``OMP_NUM_THREADS=1``.
+each variant once with each seed and appends its distances on the validation pieces in dB and the slopes of held notes
+in dB/s; a run that has its row is left out, so that a series goes on where it was stopped. Run on one thread:
+``OMP_NUM_THREADS=1``.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from ast_lib.config import CURRICULUM, override, to_dict
@@ -19,13 +21,13 @@ from ast_lib.data.clips import PairedClip
 from ast_lib.data.dataset import build_dataset, stack_audio
 from ast_lib.data.synth import shared_synth
 from ast_lib.errors import AstError
-from ast_lib.evaluation.metrics import log_spectral_distance
+from ast_lib.evaluation.metrics import held_slope, log_spectral_distance
 from ast_lib.evaluation.systems import directions, teacher_forced_batch, transferred
 from ast_lib.files import CACHE, ROOT, write_bytes
 from ast_lib.networks.checkpoint import commit
 from ast_lib.published.config import PublishedConfig, preset
 from ast_lib.published.trainer import PublishedTrainer
-from ast_lib.transfer import class_style, transfer_batch
+from ast_lib.transfer import class_style, synthesise, transfer_batch
 from benchmarks.thread import keep
 
 LEDGER = ROOT / "results" / "ablations.json"
@@ -52,6 +54,7 @@ VARIANTS = {
     "no_hsic": [curriculum(hsic=0)],
     "reconstruction_alone": [curriculum(contrastive=0, margin=0, hsic=0, adversarial=0)],
     "no_equalisation": ["training.equalisation=0"],
+    "no_fader": ["training.fader=0"],
     "no_domain_randomisation": ["training.domain_randomisation=false"],
     "no_content_energy": ["loss.content_energy=0"],
     # Styles
@@ -108,7 +111,7 @@ def run(name: str, seed: int, recordings: str = "") -> dict:
     begun = time.process_time()
     model = trainer.fit(progress=False)
     spent, history = time.process_time() - begun, trainer.frame()
-    figures = {}
+    figures, slopes = {}, {}
     for part in ("playable", "extension"):
         clips = dataset.held_out("validation", extension=part == "extension")
         for source, target, task in directions(config):
@@ -119,6 +122,11 @@ def run(name: str, seed: int, recordings: str = "") -> dict:
                 made[f"teacher-forced {task}"] = teacher_forced_batch(model, heard, truth, style)
             for key, stft in made.items():
                 figures[key] = rounded(log_spectral_distance(stft, spectrogram))
+            ours = synthesise(model, made[f"{part} {task}"], heard.shape[-1], "refined")
+            for whose, sounds in (("ours", ours), ("truth", truth), ("source", heard)):
+                pairs = zip(sounds.numpy(), clips, strict=True)
+                found = np.concatenate([held_slope(sound, clip.notes) for sound, clip in pairs])
+                slopes[f"{part} {task} {whose}"] = [round(float(slope), 1) for slope in found]
     if recordings:
         pairs = aligned_pairs(recordings, config.data.development_seconds, shared_synth(config.soundfonts[0]))
         made = transfer_batch(model, stack_audio(pairs, "violin"), class_style(model, "piano", len(pairs)))
@@ -132,7 +140,8 @@ def run(name: str, seed: int, recordings: str = "") -> dict:
         keep(dataset, play)
     last = history["discriminator"].tail(config.training.steps // 6).mean()
     row = {"variant": name, "changes": VARIANTS[name], "steps": config.training.steps, "seed": seed, "commit": commit()}
-    return row | {"processor_seconds": round(spent, 1), "discriminator": round(float(last), 4), "lsd": figures}
+    row |= {"processor_seconds": round(spent, 1), "discriminator": round(float(last), 4)}
+    return row | {"lsd": figures, "held": slopes}
 
 
 def rounded(values: torch.Tensor) -> list[float]:

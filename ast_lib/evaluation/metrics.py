@@ -257,24 +257,48 @@ def onset_f1(audio: Audio, notes: Notes, window: float = 0.05, detect: Callable 
     return float(mir_eval.onset.f_measure(reference, detected, window=window)[0])
 
 
+def level_curve(audio: Audio) -> tuple[np.ndarray, np.ndarray]:
+    """Times in seconds and level in dB of ``(samples,)``: RMS of 1024 samples every 256, -80 dB or more."""
+    rms = librosa.feature.rms(y=np.asarray(audio), frame_length=1024, hop_length=256)[0]
+    return np.arange(len(rms)) * 256 / SAMPLE_RATE, 20 * np.log10(np.maximum(rms, 1e-4))
+
+
+def long_notes(samples: int, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
+    """Onset and end ``(N, 2)`` in seconds of the notes that sound for ``min_duration`` or more within a clip."""
+    spans = np.stack([notes.onset, np.minimum(notes.onset + notes.duration, samples / SAMPLE_RATE)], axis=1)
+    # Rounding in the clip's times must not drop a note of exactly the shortest duration.
+    return spans[spans[:, 1] - spans[:, 0] >= min_duration - 1e-6]
+
+
 def envelope_correlation(estimate: Audio, truth: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
     """Correlation of the two level envelopes over each long note: does a violin's note sustain and a piano's decay?
 
-    Equation ``eval-envelope``. The level is the RMS of 1024 samples every 256, in dB, at least -80 dB, over the frames
-    centred within the note.
+    Equation ``eval-envelope``, of :func:`level_curve` over the frames centred within the note.
 
     Returns:
-        ``(N,)``, -1 to 1, one value for each note of at least ``min_duration`` seconds in the clip, in their order;
-        empty when there is none. A level that does not change (silence) correlates 0 with anything.
+        ``(N,)``, -1 to 1, one value for each of :func:`long_notes`, in their order; empty when there is none. A level
+        that does not change (silence) correlates 0 with anything.
     """
     estimate, truth = checked_pair(estimate, truth)
-    x, y = (librosa.feature.rms(y=audio, frame_length=1024, hop_length=256)[0] for audio in (estimate, truth))
-    x, y = (20 * np.log10(np.maximum(rms, 1e-4)) for rms in (x, y))
-    times = np.arange(len(x)) * 256 / SAMPLE_RATE
-    end = np.minimum(notes.onset + notes.duration, len(truth) / SAMPLE_RATE)
+    (times, x), (_, y) = level_curve(estimate), level_curve(truth)
     values = []
-    # Rounding in the clip's times must not drop a note of exactly the shortest duration.
-    for index in np.flatnonzero(end - notes.onset >= min_duration - 1e-6):
-        within = (times >= notes.onset[index]) & (times < end[index])
+    for onset, end in long_notes(len(truth), notes, min_duration):
+        within = (times >= onset) & (times < end)
         values.append(correlation(x[within], y[within]))
+    return np.array(values)
+
+
+def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
+    """Slope in dB/s of the level within each long note: about 0 for one that is held, negative for one that dies away.
+
+    The line is fitted without the note's first and last tenth of a second, which are attack and release.
+
+    Returns:
+        ``(N,)``, one value for each of :func:`long_notes`, in their order; empty when there is none.
+    """
+    times, level = level_curve(audio)
+    values = []
+    for onset, end in long_notes(len(audio), notes, min_duration):
+        within = (times >= onset + 0.1) & (times < end - 0.1)
+        values.append(np.polyfit(times[within], level[within], 1)[0])
     return np.array(values)

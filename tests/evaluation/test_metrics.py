@@ -258,6 +258,23 @@ def test_envelopes_of_long_notes_only():
     assert len(metrics.envelope_correlation(audio, audio, notes((0, 0.5, 69)), min_duration=0.4)) == 1
 
 
+def test_the_slope_of_a_held_note_is_its_decay():
+    long = notes((0, 1.5, 69))
+    for rate in (-30.0, 0.0, 12.0):
+        assert metrics.held_slope(tone(69) * 10 ** (rate * TIME / 20), long) == pytest.approx([rate], abs=0.1)
+    # A gain changes nothing, an attack and a release are left out.
+    note = np.where((TIME > 0.08) & (TIME < 1.42), tone(69), 0)
+    assert metrics.held_slope(0.01 * note, long) == pytest.approx([0], abs=0.1)
+    assert metrics.held_slope(SILENCE, long) == pytest.approx([0])
+    assert len(metrics.held_slope(tone(69), notes((0, 0.9, 69), (0.5, 0.95, 69)))) == 0
+
+
+def test_levels_are_decibels_of_the_root_mean_square():
+    times, level = metrics.level_curve(0.1 * np.ones(4096, dtype=np.float32))
+    assert times[1] == pytest.approx(256 / 22050) and level[len(level) // 2] == pytest.approx(-20, abs=1e-3)
+    assert (metrics.level_curve(SILENCE)[1] == -80).all()
+
+
 # --- bad input and limits, for all
 
 

@@ -34,6 +34,8 @@ def test_a_run_is_one_row_and_is_not_repeated(small):
     clips = {key: len(values) for key, values in rows[0]["lsd"].items()}
     assert clips["playable piano_to_violin"] == clips["teacher-forced violin_to_piano"] == 2
     assert all(2 < value < 60 for row in rows for values in row["lsd"].values() for value in values)
+    notes = {whose: len(rows[0]["held"][f"playable piano_to_violin {whose}"]) for whose in ("ours", "truth", "source")}
+    assert len(set(notes.values())) == 1
     before = small.read_bytes()
     ablations.main(["no_phase", "--seeds", "3"])
     assert small.read_bytes() == before
