@@ -42,7 +42,7 @@ STEPS = {
         "source_copy", "the source, unchanged", "spectral_envelope", "one average spectrum an instrument"
     ),
     "03_representation": _variant("complex_output", "real and imaginary parts predicted"),
-    "04_encoders": _variant("shallow", "one layer instead of three"),
+    "04_encoders": _variant("shallow", "depth 1 instead of 3"),
     "04b_codes": _variant("own_style", "each clip keeps its own style"),
     "05_infonce": _variant("no_contrastive", "no InfoNCE"),
     "06_margin": _variant("no_margin", "no margin"),

@@ -1,8 +1,8 @@
 """Recordings come in; clips that are long and loud enough, dealt to splits by piece, go out as a manifest.
 
-Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. Clips are cut as the paper cuts them, of 10 s, one
-to three of a violin file and one of a piano piece, mono at 22,050 Hz, both instruments at RMS 0.07, clips with long
-silence left out, 80/10/10 by piece. :mod:`ast_lib.data.readers` and :mod:`ast_lib.data.bach_violin` list the
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A clip has 10 s, mono
+at 22,050 Hz, at RMS 0.07 whatever the instrument. A violin file gives one to three, a piano piece one; clips with long
+silence are left out, and the splits are 80/10/10 by piece. :mod:`ast_lib.data.readers` and :mod:`ast_lib.data.bach_violin` list the
 recordings, :mod:`ast_lib.data.audit` compares their sources.
 """
 
@@ -149,7 +149,7 @@ def longest_silence(signal: np.ndarray, below: float = SILENT_FRAME_DB) -> float
 def segment_starts(duration: float, seconds: float, most: int) -> list[float]:
     """Where to cut clips: the middles of 1, 2 or 3 equal parts, none if the recording is shorter than a clip.
 
-    As in the published code, a recording below 4 clips' length gives one, below 7 two, and more of it three; ``most``
+    A recording below 4 clips' length gives one, below 7 two, and more of it three; ``most``
     is an upper bound. A single clip is the middle of the recording.
     """
     if duration < seconds:
