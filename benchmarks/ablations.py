@@ -63,7 +63,7 @@ VARIANTS = {
     # The decoder
     "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
     "no_token_injection": ["model.token_injection=false"],
-    "shallow": ["model.depth=1"],
+    "shallow": ["model.residual_blocks=1", "model.encoder_layers=1", "model.decoder_layers=1"],
     # Reconstruction
     "no_log_spectral": ["loss.log_spectral=0"],
     "no_phase": ["loss.phase=0"],

@@ -7,7 +7,7 @@ has the core's choice for its default, so that a variant of ours is one field of
 import dataclasses
 import pathlib
 import tomllib
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,7 @@ class PublishedModelConfig(ModelConfig):
     discriminator_width: Count = 128
     feed_forward: Count = 3  # width of the decoder's feed-forward layers, in decoder widths
     style_fit: Whole = 10  # steps that fit a style to one clip
+    depth: ClassVar[None] = None  # the three numbers of layers instead
     residual_blocks: Whole = 3
     encoder_layers: Count = 2
     decoder_layers: Count = 3
@@ -176,6 +177,7 @@ class PublishedConfig(Config):
 def extend(config: Config) -> PublishedConfig:
     """The same run, with the published system's fields at the core's values."""
     values = to_dict(config)
+    del values["model"]["depth"]
     for section, kind in (("model", PublishedModelConfig), ("training", PublishedTrainingConfig)):
         core = getattr(config, section)
         for field in dataclasses.fields(kind):

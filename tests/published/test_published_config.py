@@ -66,12 +66,14 @@ def test_a_configuration_of_the_core_means_the_same(name):
     assert preset(name) == extended and from_values(PublishedConfig, to_dict(extended)) == extended
     for table in ("data", "representation", "model", "loss", "training"):
         core, ours = getattr(config, table), getattr(extended, table)
-        shared = [name for name in dir(core) if not name.startswith("_")]
+        shared = [name for name in dir(core) if not name.startswith("_") and name != "depth"]
         assert {name: getattr(ours, name) for name in shared} == {name: getattr(core, name) for name in shared}
     for core, ours in zip(config.curriculum, extended.curriculum, strict=True):
         assert dataclasses.asdict(ours) == dataclasses.asdict(core) | {"reconstruction": 1.0}
-    # Fields that the core does not have leave its system as it is: they need not be said.
-    assert from_values(PublishedConfig, to_dict(core_preset("quick"))) == preset("quick")
+    # Fields that the core does not have leave its system as it is: they need not be said. Depth is three numbers here.
+    values = to_dict(core_preset("quick"))
+    del values["model"]["depth"]
+    assert from_values(PublishedConfig, values) == preset("quick")
 
 
 # --- Schedules

@@ -22,6 +22,8 @@ def test_every_variant_is_a_configuration_that_differs_from_the_baseline():
     baseline = ablations.variant("baseline", 0)
     for name in set(ablations.VARIANTS) - {"baseline"}:
         assert ablations.variant(name, 0) != baseline, name
+    with pytest.raises(AstError, match=r"model\.depth"):  # which the numbers of layers stand for
+        ablations.variant("baseline", 0, "model.depth=1")
     with pytest.raises(AstError, match="variant: found 'nothing', accepted are baseline, "):
         ablations.main(["nothing"])
 
@@ -51,6 +53,13 @@ def test_the_committed_ledger_compares_like_with_like(root):
     assert {row[key] for row in sizes for key in row if key.startswith("recordings")} == {12}
     seeds = {row["seed"] for row in rows if row["variant"] == "baseline"}
     assert {row["seed"] for row in rows} <= seeds, "a variant without the baseline of its seed cannot be compared"
+
+
+def test_no_variant_of_the_committed_ledger_is_the_baseline_again(root):
+    """A change that reaches nothing trains the same weights twice."""
+    rows = json.loads((root / "results" / "ablations.json").read_text(encoding="utf-8"))
+    same = {row["seed"]: row["lsd"] for row in rows if row["variant"] == "baseline"}
+    assert [row["variant"] for row in rows if row["variant"] != "baseline" and row["lsd"] == same[row["seed"]]] == []
 
 
 def test_rows_have_the_changes_of_their_variant(root):
