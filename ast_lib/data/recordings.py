@@ -1,9 +1,9 @@
 """Recordings come in; clips that are long and loud enough, dealt to splits by piece, go out as a manifest.
 
-Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A clip has 10 s, mono
-at 22,050 Hz, at RMS 0.07 whatever the instrument. A violin file gives one to three, a piano piece one; clips with long
-silence are left out, and the splits are 80/10/10 by piece. :mod:`ast_lib.data.readers` and :mod:`ast_lib.data.bach_violin` list the
-recordings, :mod:`ast_lib.data.audit` compares their sources.
+Chapters: ``notebooks/02_dataset.md``, ``notebooks/16_your_own.md``. A clip has 10 s, mono at 22,050 Hz, at RMS 0.07
+whatever the instrument. A violin file gives one to three, a piano piece one; clips with long silence are left out, and
+the splits are 80/10/10 by piece. :mod:`ast_lib.data.readers` and :mod:`ast_lib.data.bach_violin` list the recordings,
+:mod:`ast_lib.data.audit` compares their sources.
 """
 
 import dataclasses

@@ -263,11 +263,12 @@ def level_curve(audio: Audio) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(rms)) * 256 / SAMPLE_RATE, 20 * np.log10(np.maximum(rms, 1e-4))
 
 
-def long_notes(samples: int, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
-    """Onset and end ``(N, 2)`` in seconds of the notes that sound for ``min_duration`` or more within a clip."""
-    spans = np.stack([notes.onset, np.minimum(notes.onset + notes.duration, samples / SAMPLE_RATE)], axis=1)
+def long_notes(audio: Audio, notes: Notes, min_duration: float, trim: float = 0.0) -> list[np.ndarray]:
+    """Which times of :func:`level_curve` lie in each note that sounds long enough, ``trim`` seconds off its ends."""
+    times, end = level_curve(audio)[0], np.minimum(notes.onset + notes.duration, len(audio) / SAMPLE_RATE)
     # Rounding in the clip's times must not drop a note of exactly the shortest duration.
-    return spans[spans[:, 1] - spans[:, 0] >= min_duration - 1e-6]
+    chosen = np.flatnonzero(end - notes.onset >= min_duration - 1e-6)
+    return [(times >= notes.onset[i] + trim) & (times < end[i] - trim) for i in chosen]
 
 
 def envelope_correlation(estimate: Audio, truth: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
@@ -276,16 +277,12 @@ def envelope_correlation(estimate: Audio, truth: Audio, notes: Notes, min_durati
     Equation ``eval-envelope``, of :func:`level_curve` over the frames centred within the note.
 
     Returns:
-        ``(N,)``, -1 to 1, one value for each of :func:`long_notes`, in their order; empty when there is none. A level
-        that does not change (silence) correlates 0 with anything.
+        ``(N,)``, -1 to 1, one value for each note of at least ``min_duration`` seconds in the clip, in their order;
+        empty when there is none. A level that does not change (silence) correlates 0 with anything.
     """
     estimate, truth = checked_pair(estimate, truth)
-    (times, x), (_, y) = level_curve(estimate), level_curve(truth)
-    values = []
-    for onset, end in long_notes(len(truth), notes, min_duration):
-        within = (times >= onset) & (times < end)
-        values.append(correlation(x[within], y[within]))
-    return np.array(values)
+    x, y = (level_curve(audio)[1] for audio in (estimate, truth))
+    return np.array([correlation(x[note], y[note]) for note in long_notes(truth, notes, min_duration)])
 
 
 def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
@@ -294,11 +291,9 @@ def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndar
     The line is fitted without the note's first and last tenth of a second, which are attack and release.
 
     Returns:
-        ``(N,)``, one value for each of :func:`long_notes`, in their order; empty when there is none.
+        ``(N,)``, one value for each note of at least ``min_duration`` seconds in the clip; empty when there is none.
     """
     times, level = level_curve(audio)
-    values = []
-    for onset, end in long_notes(len(audio), notes, min_duration):
-        within = (times >= onset + 0.1) & (times < end - 0.1)
-        values.append(np.polyfit(times[within], level[within], 1)[0])
-    return np.array(values)
+    return np.array(
+        [np.polyfit(times[note], level[note], 1)[0] for note in long_notes(audio, notes, min_duration, 0.1)]
+    )
