@@ -12,7 +12,7 @@ from ast_lib.errors import AstError
 from ast_lib.training import Trainer, batches
 
 CONFIG = tiny("training.steps=8", "training.seconds=0.4")
-PLAIN = ("training.domain_randomisation=false", "training.third_instruments=0")
+PLAIN = ("training.domain_randomisation=false", "training.third_instruments=0", "training.fader=0")
 CHANGED = ("training.domain_randomisation=true", "training.third_instruments=0.5")
 
 
@@ -43,6 +43,13 @@ def test_without_changes_the_content_encoder_hears_the_clip_itself():
     batch = made(*PLAIN).batch(0)
     assert batch.heard is batch.features or torch.equal(batch.heard.stft_magnitude, batch.features.stft_magnitude)
     assert batch.frames == 1 + int(0.4 * 22050) // 256
+
+
+def test_only_the_content_encoder_hears_the_fader():
+    plain, ridden = made(*PLAIN).batch(0), made(*PLAIN[:2], "training.fader=20").batch(0)
+    assert torch.equal(ridden.features.stft_magnitude, plain.features.stft_magnitude)
+    assert same(ridden, made(*PLAIN[:2], "training.fader=20").batch(0))
+    assert not torch.allclose(ridden.heard.stft_magnitude, plain.heard.stft_magnitude, atol=0.05)
 
 
 def test_the_content_encoder_hears_the_pools_second_channel():
