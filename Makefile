@@ -77,11 +77,8 @@ publish: environment
 	cp build/$(PROFILE)/results/*.json results/
 	"$(PYTHON)" tools/readme_figures.py
 
-# The packs of other targets are made first, as far as there are such targets.
 release: book
-	@for target in student instructor slides; do \
-		if grep -q "^$$target:" Makefile; then $(MAKE) $$target || exit 1; fi; \
-	done
+	$(MAKE) student instructor slides
 	"$(PYTHON)" tools/release.py --profile $(PROFILE)
 
 serve: environment

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
 import tomllib
 import zipfile
 
@@ -46,6 +47,12 @@ def test_a_release_is_complete_and_its_sums_hold(repository, capsys):
     assert {"site.zip", "student.zip", "CITATION.cff", "codemeta.json", *cards} <= set(files)
     assert "book/intro.html" in zipfile.ZipFile(files["site.zip"]).namelist()
     assert "no slides, since there is no build/slides" in capsys.readouterr().out
+
+
+def test_the_target_makes_every_pack_before_it_gathers_them(root):
+    planned = subprocess.run(["make", "-n", "release"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert "packs.py student" in planned and "packs.py instructor" in planned
+    assert planned.index("slides.py") < planned.index("tools/release.py")
 
 
 def test_without_a_site_the_command_to_make_one_is_named(tmp_path, capsys):
