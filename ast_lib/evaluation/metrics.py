@@ -263,11 +263,11 @@ def level_curve(audio: Audio) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(rms)) * 256 / SAMPLE_RATE, 20 * np.log10(np.maximum(rms, 1e-4))
 
 
-def long_notes(audio: Audio, notes: Notes, min_duration: float, trim: float = 0.0) -> list[np.ndarray]:
-    """Which times of :func:`level_curve` lie in each note that sounds long enough, ``trim`` seconds off its ends."""
-    times, end = level_curve(audio)[0], np.minimum(notes.onset + notes.duration, len(audio) / SAMPLE_RATE)
+def long_notes(times: np.ndarray, samples: int, notes: Notes, least: float, trim: float = 0.0) -> list[np.ndarray]:
+    """Which times lie, ``trim`` seconds off its ends, in each note that sounds ``least`` seconds or more in a clip."""
+    end = np.minimum(notes.onset + notes.duration, samples / SAMPLE_RATE)
     # Rounding in the clip's times must not drop a note of exactly the shortest duration.
-    chosen = np.flatnonzero(end - notes.onset >= min_duration - 1e-6)
+    chosen = np.flatnonzero(end - notes.onset >= least - 1e-6)
     return [(times >= notes.onset[i] + trim) & (times < end[i] - trim) for i in chosen]
 
 
@@ -281,8 +281,8 @@ def envelope_correlation(estimate: Audio, truth: Audio, notes: Notes, min_durati
         empty when there is none. A level that does not change (silence) correlates 0 with anything.
     """
     estimate, truth = checked_pair(estimate, truth)
-    x, y = (level_curve(audio)[1] for audio in (estimate, truth))
-    return np.array([correlation(x[note], y[note]) for note in long_notes(truth, notes, min_duration)])
+    (times, x), (_, y) = level_curve(estimate), level_curve(truth)
+    return np.array([correlation(x[note], y[note]) for note in long_notes(times, len(truth), notes, min_duration)])
 
 
 def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndarray:
@@ -294,6 +294,5 @@ def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndar
         ``(N,)``, one value for each note of at least ``min_duration`` seconds in the clip; empty when there is none.
     """
     times, level = level_curve(audio)
-    return np.array(
-        [np.polyfit(times[note], level[note], 1)[0] for note in long_notes(audio, notes, min_duration, 0.1)]
-    )
+    held = long_notes(times, len(audio), notes, min_duration, trim=0.1)
+    return np.array([np.polyfit(times[note], level[note], 1)[0] for note in held])
