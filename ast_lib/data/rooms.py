@@ -29,12 +29,13 @@ def record_in_room(
     uniform = part.draw(torch.rand, clips, 4, generator=generator)
     decay, wet = 0.2 + uniform[:, 1] ** 2, 0.3 * uniform[:, 2]
     noise_level = 10 ** (-(25 + 45 * uniform[:, 3]) / 20)  # 25 to 70 dB below the signal
-    time = torch.arange(int(1.2 * sample_rate)) / sample_rate
-    response = part.draw(torch.randn, clips, len(time), generator=generator) * 10 ** (-3 * time / decay[:, None])
-    response = wet[:, None] * response / response.norm(dim=1, keepdim=True)
+    time = torch.arange(int(1.2 * sample_rate), device=audio.device) / sample_rate
+    response = part.draw(torch.randn, clips, len(time), generator=generator).to(audio)
+    response = response * 10 ** (-3 * time / decay.to(audio)[:, None])
+    response = wet.to(audio)[:, None] * response / response.norm(dim=1, keepdim=True)
     response[:, 0] += 1
     length = samples + len(time)
-    spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(response.to(audio), length)
+    spectrum = torch.fft.rfft(audio, length) * torch.fft.rfft(response, length)
     changed = torch.fft.irfft(spectrum, length)[:, :samples]
     level = audio.square().mean(dim=1, keepdim=True).sqrt()
     changed = changed + noise_level[:, None].to(audio) * level * part.noise(audio, generator)
