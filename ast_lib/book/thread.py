@@ -73,12 +73,18 @@ def record() -> dict[str, dict]:
     return json.loads(RECORD.read_text(encoding="utf-8"))
 
 
-def by_piece(name: str, task: str) -> pd.DataFrame:
-    """LSD in dB of each validation piece, columns ``piece, value``: of a variant the mean over its seeds."""
+def by_piece(task: str, *names: str) -> list[pd.DataFrame]:
+    """LSD in dB of each validation piece, columns ``piece, value``, of systems that are compared.
+
+    Variants have the mean over the seeds that all of them were trained with: seeds alone move a run.
+    """
     runs = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.is_file() else []
-    values = [run["lsd"][f"playable {task}"] for run in runs if run["variant"] == name]
-    found = np.mean(values or [record()[name]["pieces"][task]], axis=0)
-    return pd.DataFrame({"piece": range(len(found)), "value": found})
+    lsd = {
+        name: {run["seed"]: run["lsd"][f"playable {task}"] for run in runs if run["variant"] == name} for name in names
+    }
+    seeds = set.intersection(*map(set, lsd.values()))
+    found = [[lsd[name][seed] for seed in seeds] or [record()[name]["pieces"][task]] for name in names]
+    return [pd.DataFrame({"piece": range(len(each[0])), "value": np.mean(each, axis=0)}) for each in found]
 
 
 def player(name: str, task: str, label: str) -> str:
@@ -122,6 +128,6 @@ def bought(chapter: str) -> HTML:
         tune = known[name]["tune"]
         rows.append([called, *(f"{tune[task]:.1f} dB<br>{player(name, task, called)}" for task in TASKS)])
     rows.append(["truth", *(player("truth", task, "truth") for task in TASKS)])
-    gains = [difference_interval(*(by_piece(name, task) for name, _ in pair)) for task in TASKS]
+    gains = [difference_interval(*by_piece(task, step.without, step.with_)) for task in TASKS]
     rows.append(["gain over pieces", *(f"{value:.1f} dB [{low:.1f}, {high:.1f}]" for value, low, high in gains)])
     return _table(["LSD to the truth", *TASKS.values()], rows)

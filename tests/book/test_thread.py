@@ -12,7 +12,7 @@ from ast_lib.errors import AstError
 
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
-    """A record of three systems on two pieces, sounds of the tune, and a ledger with two seeds of the baseline."""
+    """A record of three systems on two pieces, sounds of the tune, and a ledger: one seed more of the baseline."""
     monkeypatch.setattr(thread, "RECORD", tmp_path / "thread.json")
     monkeypatch.setattr(thread, "LEDGER", tmp_path / "ablations.json")
     monkeypatch.setattr(thread, "SOUNDS", tmp_path)
@@ -28,8 +28,8 @@ def recorded(tmp_path, monkeypatch):
             "seed": seed,
             "lsd": {f"playable {task}": [value + seed for value in lsd[name]] for task in thread.TASKS},
         }
-        for name in ("baseline", "no_adversary")
-        for seed in (0, 1)
+        for name, seeds in (("baseline", (0, 1, 5)), ("no_adversary", (0, 1)))
+        for seed in seeds
     ]
     (tmp_path / "ablations.json").write_text(json.dumps(rows), encoding="utf-8")
     for name in (*lsd, "truth"):
@@ -39,8 +39,12 @@ def recorded(tmp_path, monkeypatch):
 
 
 def test_the_gain_is_the_mean_difference_over_pieces_of_the_mean_over_seeds(recorded):
-    assert thread.by_piece("baseline", "piano_to_violin")["value"].tolist() == [8.5, 10.5]
-    assert thread.by_piece("source_copy", "piano_to_violin")["value"].tolist() == [18, 20]
+    def values(*names):
+        return [table["value"].tolist() for table in thread.by_piece("piano_to_violin", *names)]
+
+    assert values("baseline") == [[10, 12]]
+    assert values("baseline", "no_adversary") == [[8.5, 10.5], [9.5, 12.5]]  # the two seeds that both have
+    assert values("baseline", "source_copy") == [[8, 10], [18, 20]]  # what the thread's record has of both
     page = thread.bought("08_adversary").data
     assert page.count("1.5 dB [1.0, 2.0]") == 2  # 1 dB on one piece, 2 dB on the other, both ways
     assert page.count("7.5 dB") == 4 and page.count("<audio") == 6
