@@ -1,5 +1,6 @@
 """The build: which chapters execute and why, side by side, parameters, failures, kernels, and the assembled site."""
 
+import functools
 import json
 import os
 import pathlib
@@ -610,7 +611,10 @@ def test_what_is_interrupted_leaves_no_kernel_and_no_folder(repository, short, h
     folder, environment = short
     add_chapter(repository, "02_dataset", "import os\nopen('pid', 'w').write(str(os.getpid()))\nwhile True: pass")
     words = command(repository, "02_dataset")
-    run = subprocess.Popen(words, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    # What a shell runs in the background, these tests perhaps, ignores SIGINT, and so would its children.
+    heeded = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(words, cwd=repository, env=environment, preexec_fn=heeded, **pipes)
     process = started(repository / "pid")
     run.send_signal(how)
     errors = run.communicate(timeout=60)[1]
