@@ -144,8 +144,11 @@ def product_digests(folder: pathlib.Path, names: Iterable[str]) -> dict[str, str
 
 
 def product_times(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
-    """Time and size of every file in the product folders of an output folder."""
-    files = (path for kind in PRODUCTS for path in (folder / kind).rglob("*") if path.is_file())
+    """Time and size of every file in the product folders of an output folder.
+
+    A file that another chapter is writing has a name with a dot first, and is gone a moment later.
+    """
+    files = (path for kind in PRODUCTS for path in (folder / kind).rglob("[!.]*") if path.is_file())
     return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in files}
 
 

@@ -177,6 +177,13 @@ def test_code_of_a_chapter_executes_it(build, repository):
     assert build()[1] == ["02_dataset: runs, because notebooks/02_dataset.md (its code) changed", *UP_TO_DATE[1:]]
 
 
+def test_a_file_that_is_being_written_is_no_product(tmp_path):
+    (tmp_path / "audio").mkdir()
+    for name in ("sound.wav", ".0f3a.part"):
+        (tmp_path / "audio" / name).write_bytes(b"abc")
+    assert {name: size for name, (_, size) in execute_chapter.product_times(tmp_path).items()} == {"audio/sound.wav": 3}
+
+
 def test_a_missing_or_foreign_product_executes_its_chapter(build, repository):
     build()
     product = repository / "build/quick/results/02_dataset.json"
