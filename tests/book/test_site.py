@@ -379,6 +379,7 @@ def test_paper_shows_the_text_and_no_controls(page, address):
         assert not page.locator(control).first.is_visible(), control
     assert page.locator(".listen-picture img").first.is_visible()
     page.emulate_media(media="screen")
+    settle(page)  # a browser reports media once a frame: paper, screen and paper within one frame are no change
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.emulate_media(media="print")
     page.wait_for_function("document.documentElement.dataset.theme === 'light'")
