@@ -78,7 +78,7 @@ class ModelConfig:
     content_size: Count = 64  # values of one section's content c_s
     style_width: Count = 128  # channels of the style encoder
     style_size: Count = 32  # values of z_style
-    depth: Count = 3  # layers of the decoder, residual blocks of an encoder, and one more than its attention layers
+    depth: Count = 3  # layers of the decoder, residual blocks of an encoder; attention layers: one fewer, at least one
     decoder_width: Count = 256  # channels of the decoder
     window: Count = 64  # sections that an encoder or the decoder sees at once, 3 s
     overlap: Whole = 16  # sections that two neighbouring windows share

@@ -10,7 +10,7 @@ endless loops::
     transfer of 10 s, full               1.0   1.0          3.1                 2.1   115          1.6
     transfer of 10 s, quick              1.3   1.0          2.6                 2.9   5.2          1.6
     three training steps, quick          2.4   2.4          2.7                 4.4    57          4.3
-    tests/test_decoder.py                3.6   4.3                              7.8    66
+    tests/networks/test_decoder.py       3.6   4.3                              7.8    66
 
 Threads that sleep while they wait (``OMP_WAIT_POLICY=PASSIVE``) cost as little as one beside the loops, but up to three
 times as much alone. In one thread a busy machine costs its share of the cores and no more: ``python -m benchmarks

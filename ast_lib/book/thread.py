@@ -76,7 +76,8 @@ def record() -> dict[str, dict]:
 def by_piece(task: str, *names: str) -> list[pd.DataFrame]:
     """LSD in dB of each validation piece, columns ``piece, value``, of systems that are compared.
 
-    Variants have the mean over the seeds that all of them were trained with: seeds alone move a run.
+    Variants have the mean over the seeds that all of them were trained with (``attrs["seeds"]``, how many): seeds alone
+    move a run. Systems that are no variants have 0 seeds.
     """
     runs = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.is_file() else []
     lsd = {
@@ -84,7 +85,10 @@ def by_piece(task: str, *names: str) -> list[pd.DataFrame]:
     }
     seeds = set.intersection(*map(set, lsd.values()))
     found = [[lsd[name][seed] for seed in seeds] or [record()[name]["pieces"][task]] for name in names]
-    return [pd.DataFrame({"piece": range(len(each[0])), "value": np.mean(each, axis=0)}) for each in found]
+    tables = [pd.DataFrame({"piece": range(len(each[0])), "value": np.mean(each, axis=0)}) for each in found]
+    for table in tables:
+        table.attrs["seeds"] = len(seeds)
+    return tables
 
 
 def player(name: str, task: str, label: str) -> str:
@@ -128,6 +132,9 @@ def bought(chapter: str) -> HTML:
         tune = known[name]["tune"]
         rows.append([called, *(f"{tune[task]:.1f} dB<br>{player(name, task, called)}" for task in TASKS)])
     rows.append(["truth", *(player("truth", task, "truth") for task in TASKS)])
-    gains = [difference_interval(*by_piece(task, step.without, step.with_)) for task in TASKS]
-    rows.append(["gain over pieces", *(f"{value:.1f} dB [{low:.1f}, {high:.1f}]" for value, low, high in gains)])
+    tables = [by_piece(task, step.without, step.with_) for task in TASKS]
+    gains = [[round(end, 2) + 0.0 for end in difference_interval(*pair)] for pair in tables]  # + 0.0: no "-0.00"
+    count, trained = len(tables[0][0]), tables[0][0].attrs["seeds"]
+    label = f"gain, mean of {count} pieces" + f" and {trained} seed{'s' * (trained > 1)}" * (trained > 0)
+    rows.append([label, *(f"{value:.2f} dB [{low:.2f}, {high:.2f}]" for value, low, high in gains)])
     return _table(["LSD to the truth", *TASKS.values()], rows)

@@ -63,24 +63,18 @@ def example(axes: dict[str, str], sizes: dict[str, int] = SIZES, seed: int = 0) 
 
 
 def to_onnx(module: nn.Module, axes: dict[str, str], outputs: tuple[str, ...]) -> bytes:
-    """An ONNX file of a module, large weights in half precision, without a trace of the machine that wrote it.
+    """An ONNX file of a module, large weights in half precision, without a trace of the machine that wrote it."""
+    import onnx_ir as ir
 
-    Raises:
-        AstError: when the packages that write ONNX are missing.
-    """
-    try:
-        import onnx_ir as ir
-        import onnxscript  # noqa: F401  which torch.onnx imports, with a long message where it is missing
-    except ImportError as error:
-        raise AstError(f"export: {error.name} is missing; install it with: pip install -e '.[book]'") from error
     free = {letter: torch.export.Dim.DYNAMIC for letter in SIZES}
     dynamic = {
         name: {place: free[axis] for place, axis in enumerate(text.split()) if axis in free}
         for name, text in axes.items()
     }
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # Without gradients PyTorch fuses layers into what ONNX has not.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.enable_grad():
-        warnings.simplefilter("ignore")  # gradients: without them PyTorch fuses layers into what ONNX has not
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
             kwargs=example(axes),

@@ -1,4 +1,4 @@
-"""Intervals over pieces: the percentile bootstrap of a ratio of sums, equation ``bootstrap-ratio``.
+"""Intervals over pieces: the bootstrap of a ratio of sums, equation ``bootstrap-ratio``; for shares the exact interval.
 
 Chapter: ``notebooks/12_evaluation.md``. Pieces, not values, are sampled with replacement, since values of one piece are
 not independent. Tables have the columns ``piece`` and ``value``; every function returns the value and the lower and
@@ -32,6 +32,15 @@ def mean_interval(table: pd.DataFrame) -> Interval:
     """Mean of a table's values: the ratio of their sum to their number."""
     by_piece = table.groupby("piece")["value"].agg(["sum", "count"])
     return ratio_interval(by_piece["sum"], by_piece["count"])
+
+
+def share_interval(table: pd.DataFrame) -> Interval:
+    """Share of ones among a table's values, which are 0 or 1: the exact binomial interval (Clopper and Pearson, 1934).
+
+    A bootstrap of ones alone cannot see the zeros that other clips would have. The table has one clip of each piece.
+    """
+    found = scipy.stats.binomtest(int(table["value"].sum()), len(table))
+    return found.statistic, *found.proportion_ci()
 
 
 def difference_interval(table: pd.DataFrame, other: pd.DataFrame) -> Interval:

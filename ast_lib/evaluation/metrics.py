@@ -28,7 +28,7 @@ from ast_lib.errors import AstError
 from ast_lib.representation.spectrogram import Spectrogram
 
 Audio = np.ndarray | Tensor
-# The tracker's range: C3 to C7 holds every tune of the corpus and twice the shortest window that pYIN needs.
+# The tracker's range, C3 to C7, holds every tune of the corpus. The window is six periods of C3; pYIN needs two.
 PITCH_RANGE = (130.0, 2100.0)  # Hz
 PYIN = {"fmin": PITCH_RANGE[0], "fmax": PITCH_RANGE[1], "frame_length": 1024, "hop_length": 512}  # samples
 ONSET_HOP = 256  # samples, 12 ms
@@ -146,7 +146,7 @@ def chroma_cosine(estimate: Audio, truth: Audio) -> float:
 def pitch_track(audio: Audio, resolution: float = 0.25) -> tuple[np.ndarray, np.ndarray]:
     """Fundamental frequency by pYIN (Mauch and Dixon 2014), within :data:`PITCH_RANGE`, 23 ms hop, 46 ms window.
 
-    The window is the shortest that holds the lowest pitch: twice as long, the fast notes of a fiddle tune run together
+    With a window twice as long, the fast notes of a fiddle tune run together
     (raw pitch accuracy of rendered pianos falls from 0.93 to 0.87).
 
     Args:
@@ -291,8 +291,10 @@ def held_slope(audio: Audio, notes: Notes, min_duration: float = 1.0) -> np.ndar
     The line is fitted without the note's first and last tenth of a second, which are attack and release.
 
     Returns:
-        ``(N,)``, one value for each note of at least ``min_duration`` seconds in the clip; empty when there is none.
+        ``(N,)``, one value for each span of a note of at least ``min_duration`` seconds in the clip, or of notes that
+        begin and end together; empty when there is none.
     """
     times, level = level_curve(audio)
-    held = long_notes(times, len(audio), notes, min_duration, trim=0.1)
-    return np.array([np.polyfit(times[note], level[note], 1)[0] for note in held])
+    held = np.reshape(long_notes(times, len(audio), notes, min_duration, trim=0.1), (-1, len(times)))
+    # Notes that sound together have one level.
+    return np.array([np.polyfit(times[note], level[note], 1)[0] for note in np.unique(held, axis=0)])

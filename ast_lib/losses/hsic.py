@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ast_lib.errors import AstError
 from ast_lib.losses import check_shapes, full_precision
@@ -33,8 +34,7 @@ def median_width(x: Tensor) -> Tensor:
 
     Source: Gretton et al., "A kernel statistical test of independence" (2007).
     """
-    rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    apart = distances(x)[rows, columns]
+    apart = F.pdist(x)
     apart = apart[apart != 0]  # NaN != 0 is true: it stays and shows in the result
     return apart.quantile(0.5) if len(apart) else x.new_ones(())
 
@@ -48,7 +48,8 @@ def gaussian_kernel(x: Tensor, width: Tensor | float | None = None) -> Tensor:
         width: above 0, in the units of ``x``; 0 gives NaN, None takes :func:`median_width`.
 
     Returns:
-        ``(B, B)`` in 0..1, diagonal 1. Independent of rotations and shifts of ``x``, and with the median of its scale.
+        ``(B, B)`` in 0..1, diagonal 1. Independent of rotations and shifts of ``x``; with the median width also of its
+        scale.
     """
     width = median_width(x) if width is None else width
     return torch.exp(-0.5 * (distances(x) / width).square())

@@ -124,8 +124,9 @@ def load_weights(path: str | os.PathLike, kind: type[TransferModel] = TransferMo
         AstError: unreadable file, a configuration of another version, missing, extra or misshapen tensors, values that
             are not finite.
     """
+    values = read_metadata(path)["config"]
     try:
-        config = from_values(kind.configuration, read_metadata(path)["config"])
+        config = from_values(kind.configuration, values)
     except AstError as error:
         convert = f"python tools/convert_weights.py {path} NEW.safetensors"
         raise AstError(f"weights: {path} was made by another version ({error}); older weights: {convert}") from error

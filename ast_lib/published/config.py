@@ -89,7 +89,7 @@ class PublishedLossConfig(LossConfig):
     margin: Positive = 1.0
     margin_form: Literal["hinge", "squared"] = "hinge"
     margin_relative: bool = True  # false: the margin is a distance, whatever the norm
-    hsic: Literal["biased", "unbiased", "published"] = "biased"  # estimator; published with its median width
+    hsic: Literal["biased", "published"] = "biased"  # estimator; published with its median width
     encoder_objective: Literal["entropy", "cross_entropy"] = "entropy"  # of the encoders against the discriminator
     style_help: NonNegative = 1.0  # weight with which the encoders help the discriminator on style; published: 0
     discriminator_weights: tuple[NonNegative, ...] = ()  # of styles, content, prototypes; none: styles with prototypes
@@ -117,7 +117,7 @@ class PublishedTrainingConfig(TrainingConfig):
     discriminator_clip: NonNegative = 0.0  # largest norm of the discriminator's gradient; 0: none
     alternate: tuple[Whole, Whole] = (0, 0)  # batches in turn for generator and discriminator; 0, 0: all for both
     loss_warm_up: Whole = 0  # steps over which the weights of all losses but reconstruction grow from 0
-    schedule: Literal["curriculum", "all_at_once", "reconstruction"] = "curriculum"  # weights of the losses
+    schedule: Literal["curriculum", "all_at_once"] = "curriculum"  # weights of the losses
 
 
 def _phases(phases: tuple[Phase, ...]) -> tuple[PublishedPhase, ...]:
@@ -140,11 +140,7 @@ class PublishedConfig(Config):
     @property
     def phases(self) -> tuple[PublishedPhase, ...]:
         """The phases of ``training.schedule``."""
-        return {
-            "curriculum": self.curriculum,
-            "all_at_once": (self.regular,),
-            "reconstruction": (PublishedPhase("reconstruction", 0.0, reconstruction=self.regular.reconstruction),),
-        }[self.training.schedule]
+        return self.curriculum if self.training.schedule == "curriculum" else (self.regular,)
 
     def _relations(self):
         shape, model, loss, training = self.representation, self.model, self.loss, self.training
@@ -170,8 +166,6 @@ class PublishedConfig(Config):
         yield "training.alternate", turns, "0, 0 or two numbers of 1 or more"
         three = len(loss.discriminator_weights) in (0, 3)
         yield "loss.discriminator_weights", three, "none or three numbers of 0 or more"
-        fits = loss.hsic != "unbiased" or training.batch >= 4
-        yield "loss.hsic", fits, "biased or published for a training.batch below 4"
 
 
 def extend(config: Config) -> PublishedConfig:

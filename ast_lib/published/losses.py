@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ast_lib.errors import AstError
 from ast_lib.losses import check_shapes, full_precision, zero
-from ast_lib.losses.phase import FAINTEST, total_weight
+from ast_lib.losses.phase import FAINTEST
 
 
 def _error(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -32,12 +32,6 @@ def _mean_square_change(error: Tensor, axis: int) -> Tensor:
     """The same of the differences along an axis; 0 where its length is 1."""
     change = error.diff(dim=axis)
     return _mean_square(change) if change.numel() else zero(torch.view_as_real(error))
-
-
-def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    if weight is None:
-        return values.mean()
-    return (weight * values).sum() / total_weight(weight)
 
 
 @full_precision
@@ -203,16 +197,15 @@ def wrap(angle: Tensor) -> Tensor:
 
 
 @full_precision
-def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight: Tensor | None = None) -> Tensor:
+def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False) -> Tensor:
     """Mean size of the angle between two spectra, ``mean |wrap(∠X̂ − ∠X)|``, or of its square.
 
-    The published code has the square and no weight: every bin counts alike, and most hold noise. The gradient,
+    The published code has the square. Every bin counts alike, and most hold noise. The gradient,
     equation ``recon-wrapped``, grows as 1 / |X̂| towards silence (equation ``recon-atan2``).
 
     Args:
         estimate, truth: complex, of one shape.
         squared: take the square of the angle.
-        weight: non-negative, of the same shape, such as ``truth.abs()``; None counts every bin alike.
 
     Returns:
         scalar in 0..π (0..π² squared): 0 for equal phases, π/2 (π²/3) for random ones. Both spectra rotated by one
@@ -227,9 +220,7 @@ def wrapped_phase(estimate: Tensor, truth: Tensor, squared: bool = False, weight
     check_shapes(estimate=estimate, truth=truth)
     if not (estimate.is_complex() and truth.is_complex()):
         raise AstError(f"estimate, truth: found {estimate.dtype} and {truth.dtype}, accepted are complex spectra")
-    if weight is not None:
-        check_shapes(truth=truth, weight=weight)
     # ≤ is false for NaN, which so stays visible.
     estimate, truth = (x.masked_fill(x.abs() <= FAINTEST, 0) for x in (estimate, truth))
     difference = wrap(estimate.angle() - truth.angle())
-    return _weighted_mean(difference.square() if squared else difference.abs(), weight)
+    return (difference.square() if squared else difference.abs()).mean()

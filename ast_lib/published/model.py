@@ -1,7 +1,7 @@
 """The published model: as :class:`ast_lib.networks.model.TransferModel`, with complex spectra and a class's statistics.
 
 Chapter: ``notebooks/13_published_run.md``. Features carry the ``voices`` of their clips
-(:class:`ast_lib.published.representation.PublishedFeatures`); of clips that nobody has told, the likeliest is taken.
+(:class:`ast_lib.published.representation.PublishedFeatures`); where they are None, the likeliest are taken.
 """
 
 import dataclasses

@@ -14,7 +14,6 @@ from ast_lib.losses.margin import prototype_margin
 from ast_lib.processes import ALONE, Part
 from ast_lib.published.code_losses import (
     hsic_published,
-    hsic_unbiased,
     negative_cross_entropy,
     prototype_margin_squared,
 )
@@ -36,7 +35,7 @@ from ast_lib.training.curriculum import WEIGHTS
 from ast_lib.training.objective import Objective
 
 MARGIN = {"hinge": prototype_margin, "squared": prototype_margin_squared}
-HSIC = {"biased": hsic_biased, "unbiased": hsic_unbiased, "published": hsic_published}
+HSIC = {"biased": hsic_biased, "published": hsic_published}
 AGAINST = {  # what the encoders minimise against the discriminator, from its logits on content and the clips' labels
     "entropy": lambda logits, labels: negative_entropy(logits),
     "cross_entropy": negative_cross_entropy,

@@ -13,6 +13,7 @@ Where :func:`published` differs from the scripts:
 - clips are rendered, not MP3 files, and all of one length.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -92,10 +93,7 @@ def generated(model: PublishedModel, inputs: Tensor, style: Tensor) -> Tensor:
 
 def _inputs(model: PublishedModel, audio: Tensor, instrument: str) -> Tensor:
     features = model.representation(audio)
-    spectra = [
-        model.normalise(features.spectrum(name), name, _voices(model, instrument, len(audio))) for name in model.inputs
-    ]
-    return torch.cat(spectra, dim=-1).flatten(2, 3)
+    return model.encoder_input(dataclasses.replace(features, voices=_voices(model, instrument, len(audio))))
 
 
 def raw_inputs(model: PublishedModel, audio: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def join_blocks(blocks: Iterable[Tensor], overlap: int = 0) -> Iterator[Tensor]:
 class PublishedFeatures(Features):
     """Features with the directions of the complex spectra, of modulus 1, and the clips' ``voices`` ``(B,)``.
 
-    What the configuration does not use is None, and so are voices that nobody has told.
+    What the configuration does not use is None, and so are voices that are not given.
     """
 
     advance: Tensor | None

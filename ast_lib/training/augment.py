@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from ast_lib.config import RepresentationConfig
 from ast_lib.processes import ALONE, Part
 from ast_lib.representation.features import Features
+from ast_lib.representation.spectrogram import F_MIN
 
-LOWEST = 32.703  # Hz, the first bin of the CQT
-# Domain randomisation (training.domain_randomisation): what the content encoder hears of a clip ...
-ROOM = 0.3  # share of clips in a random room, with noise
-TIMBRE = 6.0  # dB, and random smooth equalisation of target and style, one curve for all clips of a group
+# Domain randomisation (training.domain_randomisation)
+ROOM = 0.3  # share of clips that the content encoder hears in a random room, with noise
+TIMBRE = 6.0  # dB of the random smooth equalisation of target and style, one curve for all clips of a group
 RIDE = 0.5  # seconds between the random gains of a fader
 
 
@@ -73,7 +73,7 @@ def equalise(
 def cqt_positions(shape: RepresentationConfig, device: torch.device) -> Tensor:
     """Where the STFT's bins lie among the CQT's, whose grid goes on above its highest octave: ``(F,)``."""
     frequency = torch.arange(shape.stft_bins, device=device) * shape.sample_rate / shape.n_fft
-    return torch.log2(frequency.clamp_min(LOWEST) / LOWEST) * shape.cqt_bins_per_octave
+    return torch.log2(frequency.clamp_min(F_MIN) / F_MIN) * shape.cqt_bins_per_octave
 
 
 def ride_fader(
@@ -81,7 +81,7 @@ def ride_fader(
 ) -> Tensor:
     """Clips as if a hand rode the fader: a random gain every :data:`RIDE` seconds, straight in dB between them.
 
-    The level that is heard then says nothing of whether a note dies away or holds: the instrument does.
+    The level that is heard then does not reveal whether a note dies away or holds; the instrument does.
 
     Args:
         audio: ``(B, samples)``.

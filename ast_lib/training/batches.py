@@ -38,7 +38,6 @@ class Batch:
             styles make the decoder's (:func:`ast_lib.training.groups.group_styles`).
         heard: what the content encoder hears of them: perhaps another player (:mod:`ast_lib.data.pool`), in a room.
         heard_labels: the voices ``(B,)`` of ``heard``; -100 for an instrument that is never played.
-        frames: of the clips' STFT; the last section may be filled up beyond them.
     """
 
     features: Features
@@ -46,7 +45,6 @@ class Batch:
     groups: Tensor
     heard: Features
     heard_labels: Tensor
-    frames: int
 
 
 class Batches:
@@ -93,7 +91,7 @@ class Batches:
         if training.domain_randomisation:
             features = equalise(features, shape, TIMBRE, random, groups, part)
         group = part.own(torch.arange(training.batch) % groups).to(labels.device)
-        return Batch(features, labels, group, changed, heard_labels, 1 + clips.shape[-1] // shape.hop)
+        return Batch(features, labels, group, changed, heard_labels)
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step``, made here and now.

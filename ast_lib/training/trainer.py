@@ -268,7 +268,7 @@ class Trainer:
                 if validating and self.folder:
                     events.save()
                     saving.save(self, self.folder)
-        return self.average
+        return self.average.cpu()  # as what it transfers
 
     def frame(self) -> pd.DataFrame:
         """The history: one row a step with every unweighted loss, and the transfer metric where it was measured."""

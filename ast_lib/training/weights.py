@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 
 from ast_lib.config import override, preset
@@ -41,13 +42,13 @@ def train_weights(
     """
     config, folder = override(preset(profile), *changes), pathlib.Path(folder)
     check_target(pathlib.Path(output).resolve())
-    origin = {"commit": commit(), "command": " ".join(["python -m ast_lib train", f"--profile {profile}", *changes])}
+    command = shlex.join(["--profile", profile, *changes])
+    origin = {"commit": commit(), "command": f"python -m ast_lib train -o FILE --folder FOLDER {command}"}
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "origin.json"
     if not kept.is_file():
         write_bytes(kept, json.dumps(origin).encode())
-    began = json.loads(kept.read_text(encoding="utf-8"))
-    if began != origin:
+    if (began := json.loads(kept.read_text(encoding="utf-8"))) != origin:
         raise AstError(f"training: {kept}: found {began}, accepted is {origin}; a run has one commit and one command")
     trainer = train(config, cache, folder)
     return save_weights(output, trainer.average, metrics(trainer), {**source(trainer), **origin}, half=True)

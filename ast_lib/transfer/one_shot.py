@@ -81,7 +81,7 @@ def clip_style(model: TransferModel, clip: np.ndarray, name: str = "style") -> T
     Raises:
         AstError: for a clip below :data:`SHORTEST_STYLE`, silence or NaN.
     """
-    clip = audio.check(name, np.asarray(clip, dtype=np.float32))
+    clip = audio.without_mean(name, clip)
     seconds = len(clip) / model.config.representation.sample_rate
     if seconds < SHORTEST_STYLE:
         raise AstError(f"{name}: found {seconds:.2f} s, accepted as a style is {SHORTEST_STYLE:g} s or more")

@@ -112,7 +112,7 @@ def transfer(
             style clip, or one with NaN; a style clip that is too short.
     """
     check_choice(to, style, phase)
-    source = audio.check("source", np.asarray(source, dtype=np.float32))
+    source = audio.without_mean("source", source)
     target = class_style(model, to) if style is None else clip_style(model, style)
     return np.concatenate(list(_transfer(model, lambda: [source], target, phase)))
 

@@ -284,6 +284,14 @@ def test_audio_in_memory_is_checked_by_the_same_rules():
     assert len(audio.check("source", np.zeros(5), allow_silence=True)) == 5
 
 
+def test_a_constant_in_an_array_is_removed_as_from_a_file(tmp_path):
+    moved = sine() + 0.1
+    found = audio.without_mean("source", moved)
+    assert found == pytest.approx(sine() - sine().mean(), abs=1e-6) and found.dtype == np.float32
+    assert found == pytest.approx(audio.load(audio.save(tmp_path / "a.wav", moved)), abs=2**-15)
+    assert audio.without_mean("source", np.array([0.5])) == pytest.approx([0.5])  # a click
+
+
 def test_a_truncated_wav_is_read_as_far_as_it_goes(tmp_path):
     path = audio.save(tmp_path / "a.wav", sine())
     data = path.read_bytes()

@@ -46,7 +46,8 @@ def test_the_gain_is_the_mean_difference_over_pieces_of_the_mean_over_seeds(reco
     assert values("baseline", "no_adversary") == [[8.5, 10.5], [9.5, 12.5]]  # the two seeds that both have
     assert values("baseline", "source_copy") == [[8, 10], [18, 20]]  # what the thread's record has of both
     page = thread.bought("08_adversary").data
-    assert page.count("1.5 dB [1.0, 2.0]") == 2  # 1 dB on one piece, 2 dB on the other, both ways
+    assert page.count("1.50 dB [1.00, 2.00]") == 2  # 1 dB on one piece, 2 dB on the other, both ways
+    assert "gain, mean of 2 pieces and 2 seeds" in page
     assert page.count("7.5 dB") == 4 and page.count("<audio") == 6
 
 

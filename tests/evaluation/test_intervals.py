@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ast_lib.evaluation.intervals import difference_interval, mean_interval, quotient_interval, ratio_interval
+from ast_lib.evaluation.intervals import (
+    difference_interval,
+    mean_interval,
+    quotient_interval,
+    ratio_interval,
+    share_interval,
+)
 
 
 def test_a_ratio_of_sums_and_its_interval():
@@ -18,6 +24,14 @@ def test_a_ratio_of_sums_and_its_interval():
     assert ratio_interval(values, np.ones(50)) == (value, low, high)
     # A constant ratio is certain however much its parts vary: they are drawn together.
     assert ratio_interval(0.9 * values, values) == pytest.approx((0.9, 0.9, 0.9))
+
+
+def test_the_interval_of_a_share_knows_what_a_sample_of_ones_does_not():
+    # With n of n the lower end p solves p**n = 0.025; with 1 of 2 the ends solve p**2 = 0.025 and 1 - (1 - p)**2.
+    for n in (1, 12, 40):
+        assert share_interval(pd.DataFrame({"value": np.ones(n)})) == pytest.approx((1, 0.025 ** (1 / n), 1))
+    low = 1 - 0.975**0.5
+    assert share_interval(pd.DataFrame({"value": [0.0, 1.0]})) == pytest.approx((0.5, low, 1 - low))
 
 
 def test_the_interval_of_a_mean_draws_pieces_not_values():

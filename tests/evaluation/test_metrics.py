@@ -267,6 +267,8 @@ def test_the_slope_of_a_held_note_is_its_decay():
     assert metrics.held_slope(0.01 * note, long) == pytest.approx([0], abs=0.1)
     assert metrics.held_slope(SILENCE, long) == pytest.approx([0])
     assert len(metrics.held_slope(tone(69), notes((0, 0.9, 69), (0.5, 0.95, 69)))) == 0
+    # Two notes at once are one level; a third that ends elsewhere is another.
+    assert len(metrics.held_slope(tone(69), notes((0, 1.5, 69), (0, 1.5, 60), (0, 1.2, 64)))) == 2
 
 
 def test_levels_are_decibels_of_the_root_mean_square():

@@ -156,7 +156,6 @@ def test_known_figures_are_measured():
         "LSD, predicted phase above refined (dB)": 0.7,
         "LSD, source on a soundfont left out (dB)": 9.7,
         "one-shot closer than prototype by (dB)": 5 / 3,
-        "one-shot closer than timgm6mb by (dB)": -1 / 3,
         "chroma cosine": 0.9,
         "raw pitch accuracy over the truth's own": 2.4 / 2.5,
         "envelope correlation of notes of 1 s or more": 0.8,  # of four notes, not of two pieces

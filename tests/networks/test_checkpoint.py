@@ -162,6 +162,7 @@ def test_a_configuration_of_another_version_is_named_with_its_file(model, tmp_pa
 
 def test_a_missing_file_or_a_folder_is_named(tmp_path):
     assert "no file at" in refusal(load_weights, tmp_path / "w.safetensors")
+    assert "another version" not in refusal(load_weights, tmp_path / "w.safetensors")
     assert "no file at" in refusal(load_weights, tmp_path)
 
 

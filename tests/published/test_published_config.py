@@ -79,17 +79,14 @@ def test_a_configuration_of_the_core_means_the_same(name):
 # --- Schedules
 
 
-def test_schedules_are_three_ways_to_weigh_the_losses():
+def test_schedules_are_two_ways_to_weigh_the_losses():
     config = preset("quick")
-    at_once, alone = (
-        override(config, f"training.schedule={name}").phases for name in ("all_at_once", "reconstruction")
-    )
+    at_once = override(config, "training.schedule=all_at_once").phases
     assert config.phases == config.curriculum
     for step in (0, 300, 599):
-        everything, nothing_else = loss_weights(at_once, step, 600), loss_weights(alone, step, 600)
+        everything = loss_weights(at_once, step, 600)
         assert everything == {name: getattr(config.regular, name) for name in WEIGHTS}
         assert all(everything[name] for name in WEIGHTS)
-        assert nothing_else == {name: 1.0 if name == "reconstruction" else 0.0 for name in WEIGHTS}
 
 
 def test_the_papers_curriculum():

@@ -12,7 +12,6 @@ from ast_lib.losses.hsic import hsic_biased
 from ast_lib.losses.margin import class_prototypes, prototype_margin
 from ast_lib.published.code_losses import (
     hsic_published,
-    hsic_unbiased,
     negative_cross_entropy,
     prototype_margin_squared,
 )
@@ -81,7 +80,6 @@ def test_named_losses_are_the_ones_that_are_used(run):
         "loss.encoder_objective=cross_entropy": ("adversarial", negative_cross_entropy(logits, labels) + help),
         "loss.style_help=0": ("adversarial", negative_entropy(logits)),
         "loss.hsic=biased": ("hsic", hsic_biased(style, content.mean(1))),
-        "loss.hsic=unbiased": ("hsic", hsic_unbiased(style, content.mean(1))),
         "loss.margin_form=hinge": ("margin", prototype_margin(prototypes, 1.0, relative=True)),
         "loss.margin_form=squared": ("margin", prototype_margin_squared(prototypes, 1.0, relative=True)),
         "loss.margin_relative=false": ("margin", prototype_margin(prototypes, 1.0)),

@@ -29,7 +29,6 @@ VARIANTS = {
             "model.discriminator=mlp model.style_size=64",
             "loss.encoder_objective=cross_entropy",
             "training.schedule=all_at_once",
-            "training.schedule=reconstruction",
             "representation.output=complex",
             "representation.input=complex",
             "training.third_instruments=0 representation.statistics=per_class",
