@@ -29,9 +29,14 @@ TOP = 6000.0  # Hz, up to which it shows
 
 
 def show_source(thing: Callable) -> Code:
-    """The real source text of a function, method or class of this library, coloured, below the name of its file."""
+    """The real source text of a function, method or class of this library, coloured, below the name of its file.
+
+    Of a docstring it has the first paragraph; the rest, arguments and results, is in the file.
+    """
     file = pathlib.Path(inspect.getsourcefile(inspect.unwrap(thing))).relative_to(pathlib.Path(__file__).parents[2])
-    return Code(f"# {file.as_posix()}\n{textwrap.dedent(inspect.getsource(thing))}", language="python")
+    first = r'(:\n *""")((?:(?!"""|\n *\n).)+)\n *\n(?:(?!""").)*"""'
+    source = re.sub(first, r'\1\2 …"""', inspect.getsource(thing), flags=re.DOTALL)
+    return Code(f"# {file.as_posix()}\n{textwrap.dedent(source)}", language="python")
 
 
 def rooms() -> dict[str, str]:

@@ -100,7 +100,9 @@ def player(name: str, task: str, label: str) -> str:
 
 def _table(head: list[str], rows: list[list[str]]) -> HTML:
     cells = ["".join(f'<th scope="col">{each}</th>' for each in head)]
-    cells += [f'<th scope="row">{first}</th>' + "".join(f"<td>{each}</td>" for each in rest) for first, *rest in rows]
+    for first, *rest in rows:
+        labelled = (f'<td data-label="{label}">{each}</td>' for label, each in zip(head[1:], rest, strict=True))
+        cells.append(f'<th scope="row">{first}</th>' + "".join(labelled))
     lines = "".join(f"<tr>{row}</tr>" for row in cells)
     return HTML(f'<table class="sound-grid thread">{lines}</table>')
 

@@ -20,7 +20,9 @@ from ast_lib import losses
 from ast_lib.book import display
 from ast_lib.book.display import decibel_spectrogram, show_source, sound_grid, spectrogram_grid
 from ast_lib.errors import AstError
+from ast_lib.losses.margin import class_prototypes
 from ast_lib.representation import Spectrogram
+from ast_lib.training.cuda_graphs import StepGraphs
 
 RATE = 22050
 
@@ -42,11 +44,19 @@ def test_a_method_begins_at_the_margin():
 
 
 def test_a_decorated_function_is_shown_with_its_own_source_and_file():
-    from ast_lib.losses.margin import class_prototypes
-
     source = show_source(class_prototypes).data
     assert source.startswith("# ast_lib/losses/margin.py\n@full_precision\ndef class_prototypes")
     assert losses.full_precision.__name__ not in show_source(display.show_source).data
+
+
+def test_of_a_docstring_the_first_paragraph_is_shown():
+    source = show_source(class_prototypes).data
+    assert '``z_class`` (equations ``prototype`` and ``margin-prototype``). …"""\n    check_shapes' in source
+    assert "Args:" not in source and "accepted are batches with every class" in source
+    # Code that follows the docstrings of several methods stays.
+    lines = inspect.getsource(StepGraphs).splitlines()
+    shown = show_source(StepGraphs).data.splitlines()
+    assert [line for line in lines if line.strip()][-1] == shown[-1] and sum("def " in line for line in shown) == 5
 
 
 # --- Spectrogram
