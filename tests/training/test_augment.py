@@ -5,7 +5,8 @@ import torch
 
 from ast_lib.config import RepresentationConfig
 from ast_lib.representation import Features
-from ast_lib.training.augment import LOWEST, ContextRates, corrupt_context, equalise, ride_fader
+from ast_lib.representation.spectrogram import F_MIN
+from ast_lib.training.augment import ContextRates, corrupt_context, equalise, ride_fader
 
 SHAPE = RepresentationConfig()
 
@@ -33,7 +34,7 @@ def ones(clips=3, sections=2, shape=SHAPE):
 
 
 def test_stft_and_cqt_get_the_same_gain_at_the_same_frequency():
-    assert OCTAVES.sample_rate / OCTAVES.n_fft == pytest.approx(LOWEST, rel=1e-4)
+    assert OCTAVES.sample_rate / OCTAVES.n_fft == pytest.approx(F_MIN, rel=1e-4)
     heard = equalise(ones(), OCTAVES, 5.0, generator())
     for octave in range(7):
         stft, cqt = heard.stft_magnitude[..., 2**octave], heard.cqt_magnitude[..., 24 * octave]
@@ -44,7 +45,7 @@ def test_between_two_cqt_bins_the_stft_gain_lies_between_theirs_in_decibels():
     heard = equalise(ones(clips=1), SHAPE, 5.0, generator())
     stft, cqt = heard.stft_magnitude[0, 0, 0].log(), heard.cqt_magnitude[0, 0, 0].log()
     for index in (3, 7, 40, 150):
-        position = torch.log2(torch.tensor(index * 22050 / 1024 / LOWEST)) * 24
+        position = torch.log2(torch.tensor(index * 22050 / 1024 / F_MIN)) * 24
         low, high = sorted((cqt[int(position)], cqt[int(position) + 1]))
         assert low - 1e-6 <= stft[index] <= high + 1e-6
 
