@@ -98,7 +98,7 @@ def check(name: str, audio: np.ndarray, allow_silence: bool = False) -> np.ndarr
 def without_mean(name: str, audio: np.ndarray) -> np.ndarray:
     """What :func:`check` accepts, as float32 without its mean over time, as a file is read (:class:`Mixer`)."""
     audio = check(name, np.asarray(audio, dtype=np.float32))
-    return audio - np.float32(audio.mean(dtype=np.float64)) * (len(audio) > 1)
+    return (audio - audio.mean(dtype=np.float64) * (len(audio) > 1)).astype(np.float32)
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, wanted: int) -> Iterator[np.ndarray]:

@@ -43,7 +43,8 @@ def test_the_output_is_as_long_and_as_loud_as_the_source(model, samples, phase):
     source = noise(2.0)[:samples]
     output = transfer(model, source, "violin", phase)
     assert output.shape == (samples,) and output.dtype == np.float32 and np.isfinite(output).all()
-    assert rms(output) == pytest.approx(rms(source), rel=1e-3)
+    loud = source.std() if samples > 1 else rms(source)  # a constant is no sound, a single sample is a click
+    assert rms(output) == pytest.approx(loud, rel=1e-3)
 
 
 def test_a_minute_and_more(model):
@@ -129,6 +130,7 @@ def test_half_precision_changes_little(model):
 
 def test_a_clip_in_the_place_of_an_instrument_decides_the_output(model):
     source, clips = noise(0.5), (noise(1.0, 6), tone(1.0))
+    source = source - source.mean()
     outputs = [transfer(model, source, style=clip) for clip in clips]
     assert np.abs(outputs[0] - outputs[1]).max() > 1e-3
     batch = torch.from_numpy(normalise_rms(source))[None]
