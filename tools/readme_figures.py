@@ -94,7 +94,7 @@ def provenance(records: list[Record]) -> str:
     if len(counts) == 1:
         clips = f"{records[0].n} clips"
     return (
-        f"Mean ± standard deviation over {clips} a direction; profile {profiles}, weights {weights or 'none'}, "
+        f"Mean ± standard deviation over {clips} in each direction; profile {profiles}, weights {weights or 'none'}, "
         f"seed {seeds}."
     )
 

@@ -1,1 +1,1 @@
-"""Book: measurements, figures and sounds in; what chapters show, and nothing else needs, out."""
+"""Book: measurements, figures and sounds in; what only the chapters show out."""

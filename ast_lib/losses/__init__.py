@@ -1,4 +1,4 @@
-"""Losses: predictions or codes in; one scalar out: a loss a function.
+"""Losses: predictions or codes in; one scalar out, one function per loss.
 
 ==================================  =====================  ====================================  =======
 loss                                file                   source                                chapter

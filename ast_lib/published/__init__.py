@@ -1,1 +1,1 @@
-"""Published: the core and the paper's fields in; its system and its appendix, flaws included, out."""
+"""Published: the core and the paper's fields in; the published system with its flaws and its appendix out."""

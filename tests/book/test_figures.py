@@ -45,13 +45,13 @@ def test_the_table_has_a_row_a_system_and_a_column_a_metric_and_task(repository)
         "| quick, predicted phase | 12.2 ± 1.3 | – | – |",
         "| ceiling: true magnitude, phase found again | 2.10 ± 0.30 | – | – |",
         "",
-        "Mean ± standard deviation over 40 clips a direction; profile quick, weights quick, seed 0.",
+        "Mean ± standard deviation over 40 clips in each direction; profile quick, weights quick, seed 0.",
     ]
 
 
 def test_numbers_of_clips_that_differ_are_told_by_metric():
     text = table([record(), record("raw_pitch_accuracy", value=0.9, n=20)])
-    assert "over 40 clips (LSD) and 20 clips (raw pitch accuracy) a direction" in text
+    assert "over 40 clips (LSD) and 20 clips (raw pitch accuracy) in each direction" in text
 
 
 def test_without_results_the_table_says_so():
