@@ -1,9 +1,10 @@
-"""Levels: what every clip is scaled to, and what keeps the pauses of a transferred recording as quiet as they were.
+"""Levels: what every clip is scaled to, and what gives a transferred recording its dynamics and quiet pauses back.
 
 Chapters: ``notebooks/02_dataset.md``, ``notebooks/15_listening.md``. Levels are root mean squares, full scale is 1;
 powers are their squares. A frame is :data:`FRAME` samples.
 """
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from torch.nn import functional as F
 RMS = 0.07  # of every clip, in units of full scale: loudness must not give the class away
 NO_LEVEL = 1e-5  # RMS, -100 dB, below which there is nothing to scale or to measure
 FRAME = 256  # samples
+STROKE = 13  # frames, 0.15 s around a rise of the level in which a note is loudest
+FAINT = 45.0  # dB below the loudest, from where a rise is no note
+PHRASE = 172  # frames, 2 s: width of each of three moving averages, together about a Gaussian one of 1 s
 AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
 SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
 SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatever is heard there
@@ -84,6 +88,26 @@ def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
     music = [10 * np.log10(max(((1 - pause) * powers).mean(), 1e-30)) for powers in (source, output)]
     excess = np.maximum((_decibels(output, 4) - music[1]) - (heard - music[0]), 0.0)
     return 10 ** (-excess * _mean(pause, 8) / 20)
+
+
+def dynamics_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """Factors that give the output the dynamics of its source: ``(frames,)``, all 1 where nothing is struck.
+
+    How loud a note is shows where it begins. Later a piano's note has died away and a violin's has not, so frames count
+    as much as the source's level rises in them. Around each frame, over some seconds (:data:`PHRASE`), the loudest
+    levels soon after such rises are averaged for both sounds; their difference, without its mean, is the gain in dB.
+
+    Args:
+        source, output: as for :func:`pause_gain`.
+    """
+    heard, made = (_most(_decibels(powers, 2), STROKE) for powers in (source, output))
+    rises = np.maximum(np.diff(_decibels(source, 2), prepend=np.inf), 0.0) * (heard > heard.max() - FAINT)
+    if not rises.any():
+        return np.ones(len(rises))
+    softer = heard - made - np.average(heard - made, weights=rises)
+    sums = [functools.reduce(_mean, 3 * [PHRASE], values) for values in (rises * np.clip(softer, -20, 20), rises)]
+    known = np.flatnonzero(sums[1] > 1e-6)  # within reach of a rise
+    return 10 ** (np.interp(np.arange(len(rises)), known, sums[0][known] / sums[1][known]) / 20)
 
 
 def with_gain(blocks: Iterable[np.ndarray], gain: np.ndarray) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ numbered soundfont by soundfont; an instrument of recordings is one voice, whoev
 share voice and timbre are a group.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -71,8 +72,11 @@ class Sampler:
         return Cut(*map(np.stack, zip(*cuts, strict=True)))
 
 
+decoded = functools.lru_cache(maxsize=512)(load_clip)  # 0.9 MB each, of 10 s
+
+
 class Recordings:
-    """The clips of a manifest by instrument; one is decoded when first chosen, then kept (0.9 MB for 10 s).
+    """The clips of a manifest by instrument; one is decoded when chosen, and the last of them are kept.
 
     Args:
         clips: a manifest; only those of ``split`` are used.
@@ -94,13 +98,10 @@ class Recordings:
             short = min(found, key=lambda clip: clip.seconds)
             if short.seconds < seconds:
                 raise AstError(f"clip {short.id}: found {short.seconds:g} s, accepted is {seconds:g} s or more")
-        self._audio: dict[str, np.ndarray] = {}
 
     def cut(self, item: Clip, position: float, samples: int) -> Cut:
         """As :meth:`Source.cut`; the content encoder hears the clip itself."""
-        if item.id not in self._audio:
-            self._audio[item.id] = load_clip(item)
-        signal, label = self._audio[item.id], self.instruments.index(item.instrument)
+        signal, label = decoded(item), self.instruments.index(item.instrument)
         start = int(position * (len(signal) - samples + 1))
         sound = normalise_rms(signal[start : start + samples])
         return Cut(sound, label, sound, label)

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ast_lib import audio
-from ast_lib.audio.levels import NO_LEVEL, RMS, measure, pause_gain, with_gain
+from ast_lib.audio.levels import NO_LEVEL, RMS, dynamics_gain, measure, pause_gain, with_gain
 from ast_lib.audio.streams import BLOCK, Stream, under
 from ast_lib.errors import AstError
 from ast_lib.networks import checkpoint
@@ -105,7 +105,7 @@ def transfer(
         phase: ``predicted`` or ``refined``.
 
     Returns:
-        float32 ``(samples,)`` at the source's RMS and in its tuning.
+        float32 ``(samples,)`` at the source's RMS, with its dynamics and in its tuning.
 
     Raises:
         AstError: both or neither of ``to`` and ``style``; unknown instrument or phase; an empty or silent source or
@@ -147,7 +147,9 @@ def _transfer(
             store.seek(0)
             return (np.frombuffer(data, np.float32) for data in iter(lambda: store.read(4 * BLOCK), b""))
 
-        gain = pause_gain(heard.powers, measure(stored()).powers)
+        powers = measure(stored()).powers
+        gain = dynamics_gain(heard.powers, powers)
+        gain = gain * pause_gain(heard.powers, powers * gain**2)
         loudness = measure(with_gain(stored(), gain)).rms
         level = np.float32(heard.rms / loudness if loudness > NO_LEVEL else 1.0)
         for block in with_gain(stored(), gain):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import noise, tone
 
-from ast_lib.audio.levels import FRAME, measure, normalise_rms, pause_gain, with_gain
+from ast_lib.audio.levels import FRAME, dynamics_gain, measure, normalise_rms, pause_gain, with_gain
 
 RATE = 22050
 
@@ -148,3 +148,46 @@ def test_nothing_is_made_louder_and_soft_music_is_not_touched():
 def test_short_and_silent_sounds_have_a_gain(frames):
     assert pause_gain(np.ones(frames), np.ones(frames)).tolist() == [1.0] * frames
     assert np.isfinite(pause_gain(np.ones(frames), np.zeros(frames))).all()
+
+
+# --- Dynamics
+
+
+def struck(decibels, seconds=1.5, decay=20.0):
+    """A tone that is struck at each of these levels in turn, and dies away by ``decay`` dB/s."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    strokes = [10 ** ((level - decay * time) / 20) * np.minimum(time / 0.01, 1) for level in decibels]
+    return (
+        0.1 * np.concatenate(strokes) * np.sin(2 * np.pi * 440 * np.arange(len(time) * len(decibels)) / RATE)
+    ).astype(np.float32)
+
+
+def test_the_output_follows_the_phrases_of_its_source():
+    """Ten strokes 12 dB softer after ten loud ones; away from the step the difference of the gains is 12 dB."""
+    source, output = struck([0] * 10 + [-12] * 10), struck([0] * 20)
+    gain = 20 * np.log10(dynamics_gain(powers(source), powers(output)))
+    quarter = len(gain) // 4
+    loud, soft = gain[quarter // 2 : quarter], gain[3 * quarter : -quarter // 2]
+    assert np.ptp(loud) < 0.01 and np.ptp(soft) < 0.01 and loud.mean() - soft.mean() == pytest.approx(12, abs=0.01)
+    assert (np.diff(gain[quarter:-quarter]) < 1e-9).all()  # one slope, as long as some seconds
+
+
+def test_a_note_that_holds_is_not_pulled_down_by_one_that_dies_away():
+    source, held = struck([0, -3, 0, 3, 0, -3]), struck([0, -3, 0, 3, 0, -3], decay=0)
+    gain = 20 * np.log10(dynamics_gain(powers(source), powers(held)))
+    assert np.abs(gain).max() < 2  # the ends of the notes are 30 dB apart
+
+
+@pytest.mark.parametrize(("x", "y"), [(1.0, 1.0), (30.0, 0.01)])
+def test_levels_of_whole_sounds_do_not_matter_to_dynamics(x, y):
+    source, output = struck([0, -10, 0, 5]), struck([0, 0, 0, 0])
+    assert dynamics_gain(x * powers(source), y * powers(output)) == pytest.approx(
+        dynamics_gain(powers(source), powers(output)), rel=1e-6
+    )
+
+
+def test_without_a_stroke_there_are_no_dynamics():
+    output = struck([0, -6])
+    for source in (np.zeros_like(output), np.ones_like(output)):
+        assert (dynamics_gain(powers(source), powers(output)) == 1).all()
+    assert (dynamics_gain(powers(output)[:1], powers(output)[:1]) == 1).all()

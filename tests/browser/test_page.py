@@ -157,6 +157,17 @@ def test_pauses(run, constants):
     assert np.allclose(quiet, np.concatenate(list(levels.with_gain([output], wanted))), atol=1e-4)
 
 
+def test_dynamics(run, constants):
+    strokes = np.repeat([0.1, 0.02, 0.06, 0.005], RATE) * np.tile(np.exp(-3 * np.arange(RATE) / RATE), 4)
+    source, output = strokes * chord(4.0), chord(4.0) * np.repeat([1.0, 0.9, 1.0, 0.8], RATE)
+    body = "const p = (x) => m.framePowers(x, a.levels.frame); return m.dynamicsGain(p(a.x), p(a.y), a.levels);"
+    gain = np.array(run(body, x=source, y=output, levels=constants["levels"]))
+    wanted = levels.dynamics_gain(levels.measure([source]).powers, levels.measure([output]).powers)
+    assert wanted.max() > 1.3 * wanted.min() and np.allclose(gain, wanted, rtol=1e-4)
+    flat = np.array(run(body, x=0 * source, y=output, levels=constants["levels"]))
+    assert (flat == 1).all()
+
+
 @pytest.mark.parametrize("samples", [-700, 0, 300])
 def test_shift(run, samples):
     sound = noise(0.1)

@@ -174,6 +174,30 @@ export function pauseGain(source, output, levels) {
   return excess.map((value, i) => 10 ** ((-value * amount[i]) / 20));
 }
 
+// Factors, one a frame, that give the output the dynamics of its source: levels are compared where notes begin.
+export function dynamicsGain(source, output, levels) {
+  const [heard, made] = [source, output].map((powers) => most(decibels(powers, 2), levels.stroke));
+  const [level, loudest] = [decibels(source, 2), heard.reduce((a, b) => Math.max(a, b))];
+  const rises = heard.map((value, i) =>
+    i && value > loudest - levels.faint ? Math.max(level[i] - level[i - 1], 0) : 0,
+  );
+  const total = rises.reduce((a, b) => a + b, 0);
+  if (total === 0) return rises.map(() => 1);
+  const average = rises.reduce((sum, rise, i) => sum + rise * (heard[i] - made[i]), 0) / total;
+  const softer = rises.map((rise, i) => rise * Math.min(Math.max(heard[i] - made[i] - average, -20), 20));
+  const phrase = (values) => [0, 1, 2].reduce((found) => smooth(found, levels.phrase), values);
+  const [above, below] = [phrase(softer), phrase(rises)];
+  const known = [...below.keys()].filter((i) => below[i] > 1e-6);
+  let next = 0;
+  return rises.map((_, i) => {
+    while (next < known.length - 1 && known[next] < i) next += 1;
+    const [right, left] = [known[next], known[Math.max(next - 1, 0)]];
+    const value = (k) => above[k] / below[k];
+    if (i >= right || i <= left || left === right) return 10 ** (value(i <= left ? left : right) / 20);
+    return 10 ** ((value(left) + ((i - left) / (right - left)) * (value(right) - value(left))) / 20);
+  });
+}
+
 // Audio times the factors of the middles of frames; between them in proportion.
 export function withGain(audio, gain, frame) {
   return audio.map((value, i) => {

@@ -1,6 +1,6 @@
 // Transfer: a recording and a target style in; the same notes in that style out. It is ast_lib/transfer in the browser.
 
-import { framePowers, inTune, pauseGain, resample, rms, shift, withGain } from "./signals.mjs";
+import { dynamicsGain, framePowers, inTune, pauseGain, resample, rms, shift, withGain } from "./signals.mjs";
 import { refine } from "./spectra.mjs";
 
 // Mono audio at the model's rate, without its mean, to its transfer. `to` is an instrument or a clip (Float32Array).
@@ -31,7 +31,10 @@ export async function transfer(model, source, to, progress = () => {}) {
   const { steps, frames } = griffin_lim;
   const made = refine(model.transform, spectrum, sound.length, steps, frames, (share) => progress(0.75 + 0.2 * share));
   const output = resample(made, source.length);
-  const gain = pauseGain(framePowers(source, levels.frame), framePowers(output, levels.frame), levels);
+  const [heard, powers] = [framePowers(source, levels.frame), framePowers(output, levels.frame)];
+  const dynamics = dynamicsGain(heard, powers, levels);
+  const pauses = pauseGain(heard, powers.map((power, i) => power * dynamics[i] ** 2), levels);
+  const gain = pauses.map((factor, i) => factor * dynamics[i]);
   const quiet = withGain(output, gain, levels.frame);
   const loudness = rms(quiet);
   progress(1);
