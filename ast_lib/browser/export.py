@@ -31,6 +31,17 @@ LARGE = 4096  # values of a tensor from which it is stored in half precision
 EXACT = ("kernels", "feed")  # computed, not stored with the weights: these stay in full precision
 GRAPHS = ("inputs", "content", "style", "memory", "step", "head")
 CONSTANTS = "transfer.json"
+LEVELS = (
+    "RMS",
+    "FRAME",
+    "STROKE",
+    "FAINT",
+    "PHRASE",
+    "AROUND",
+    "SOFT",
+    "SILENT",
+    "STEADY",
+)  # constants of audio.levels
 FILES = (*(f"{name}.onnx" for name in GRAPHS), CONSTANTS)
 # Names of free axes, as they are written below: one number a letter, whatever the graph.
 SIZES = {"B": 2, "N": 9000, "T": 19, "S": 6, "n": 3, "P": 5, "M": 12}
@@ -140,16 +151,8 @@ def constants(model: TransferModel, weights: str | os.PathLike, files: dict[str,
         "near": latency.NEAR,
         "griffin_lim": {"steps": pipeline.PHASES["refined"], "frames": griffin_lim.FRAMES},
         "levels": {
-            "rms": levels.RMS,
+            **{name.lower(): getattr(levels, name) for name in LEVELS},
             "none": levels.NO_LEVEL,
-            "frame": levels.FRAME,
-            "stroke": levels.STROKE,
-            "faint": levels.FAINT,
-            "phrase": levels.PHRASE,
-            "around": levels.AROUND,
-            "soft": levels.SOFT,
-            "silent": levels.SILENT,
-            "steady": levels.STEADY,
             "silence": mono.SILENCE,
             "cancelled": mono.CANCELLED,
             "peak": writing.PEAK,
