@@ -98,7 +98,7 @@ def experiments(model: TransferModel, pieces: list[Piece], part: str) -> Iterato
     yield table.assign(experiment="trained voice")
     heard = {font: play(font) for font in VOICES}
     for name, others in {**heard, **{name: as_sources(play(default, [name]), instruments) for name in OTHERS}}.items():
-        table = systems.unseen_source(model, "ours", clips, others, tuple(systems.METRICS))
+        table = systems.transfers(model, "ours", clips, others, tuple(systems.METRICS))
         yield table.assign(experiment=f"source: {name}")
     if part == "extension":
         return

@@ -126,8 +126,8 @@ def experiments(
             heard.append(pieces.assign(task=task, system=system, metric="called_target", value=value))
     tables = {
         "default": table,
-        "extension": systems.extension(model, name, given.extension),
-        "unseen_source": systems.unseen_source(model, name, default, unseen),
+        "extension": systems.transfers(model, name, *2 * [given.extension], ("lsd", "chroma_cosine", "onset_f1")),
+        "unseen_source": systems.transfers(model, name, default, unseen),
         "one_shot": systems.one_shot(model, name, trained, unseen, given.styles, prototype),
         "listener": pd.concat(heard, ignore_index=True),
     }

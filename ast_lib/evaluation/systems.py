@@ -175,45 +175,29 @@ def evaluate(
     return score_tasks(audio, clips), audio
 
 
-def unseen_source(
+def transfers(
     model: TransferModel,
     name: str,
     clips: list[PairedClip],
-    unseen: list[PairedClip],
+    heard: list[PairedClip],
     chosen: Sequence[str] = ("lsd", "chroma_cosine"),
 ) -> pd.DataFrame:
-    """Sources by other players, truth on the default soundfont.
+    """Transfers of one set of clips, against the truth of another.
 
     Args:
-        model, name, clips: as for :func:`outputs`.
-        unseen: the same excerpts as ``clips``, on a soundfont or an instrument that training left out.
+        model, name, clips: as for :func:`outputs`; their audio is the truth.
+        heard: the sources: the same clips, or these excerpts on a soundfont or an instrument that training left out.
         chosen: metrics.
 
     Returns:
-        these metrics of ``source_copy`` and ``name``.
+        these metrics of ``source_copy``, ``ceiling`` and ``name``.
     """
     audio = {}
     for source, target, task in directions(model.config):
-        heard = stack_audio(unseen, source)
-        audio[task] = {"source_copy": heard, name: transferred(model, heard, class_style(model, target, len(heard)))}
+        sound = stack_audio(heard, source)
+        made = transferred(model, sound, class_style(model, target, len(sound)))
+        audio[task] = {"source_copy": sound, "ceiling": ceiling(model, stack_audio(clips, target)), name: made}
     return score_tasks(audio, clips, chosen)
-
-
-def extension(model: TransferModel, name: str, clips: list[PairedClip]) -> pd.DataFrame:
-    """Whole chorales, which one violin cannot play: arguments as for :func:`outputs`.
-
-    Returns:
-        LSD, chroma cosine and onset F1 of ``source_copy``, ``ceiling`` and ``name``.
-    """
-    audio = {}
-    for source, target, task in directions(model.config):
-        heard = stack_audio(clips, source)
-        audio[task] = {
-            "source_copy": heard,
-            "ceiling": ceiling(model, stack_audio(clips, target)),
-            name: transferred(model, heard, class_style(model, target, len(heard))),
-        }
-    return score_tasks(audio, clips, ("lsd", "chroma_cosine", "onset_f1"))
 
 
 def one_shot(

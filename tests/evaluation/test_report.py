@@ -175,7 +175,8 @@ def test_known_figures_are_measured():
 def test_whole_chorales_are_an_extension_and_nothing_else_is(given):
     assert {clip.kind for clip in given.extension} == {"chorale"}
     assert {clip.kind for clip in given.voices["TimGM6mb"]} == {"fiddle", "duet"}
-    table = systems.extension(untrained(CONFIG), "model", given.extension)
+    clips, chosen = given.extension, ("lsd", "chroma_cosine", "onset_f1")
+    table = systems.transfers(untrained(CONFIG), "model", clips, clips, chosen)
     assert set(table["kind"]) == {"chorale"}
     assert set(table["metric"]) == {"lsd", "chroma_cosine", "onset_f1"}
     assert set(table[table["metric"] == "lsd"]["system"]) == {"source_copy", "ceiling", "model"}
