@@ -106,7 +106,7 @@ def dynamics_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
         return np.ones(len(rises))
     softer = heard - made - np.average(heard - made, weights=rises)
     sums = [functools.reduce(_mean, 3 * [PHRASE], values) for values in (rises * np.clip(softer, -20, 20), rises)]
-    known = np.flatnonzero(sums[1] > 1e-6)  # within reach of a rise
+    known = np.flatnonzero(sums[1] > 1e-6 * sums[1].max())  # within reach of a rise
     return 10 ** (np.interp(np.arange(len(rises)), known, sums[0][known] / sums[1][known]) / 20)
 
 

@@ -98,6 +98,7 @@ class Recordings:
             short = min(found, key=lambda clip: clip.seconds)
             if short.seconds < seconds:
                 raise AstError(f"clip {short.id}: found {short.seconds:g} s, accepted is {seconds:g} s or more")
+        decoded.cache_clear()  # a file may have changed
 
     def cut(self, item: Clip, position: float, samples: int) -> Cut:
         """As :meth:`Source.cut`; the content encoder hears the clip itself."""

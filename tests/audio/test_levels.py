@@ -191,3 +191,6 @@ def test_without_a_stroke_there_are_no_dynamics():
     for source in (np.zeros_like(output), np.ones_like(output)):
         assert (dynamics_gain(powers(source), powers(output)) == 1).all()
     assert (dynamics_gain(powers(output)[:1], powers(output)[:1]) == 1).all()
+    faint = powers(np.ones_like(output))
+    faint[len(faint) // 2] *= 1 + 1e-9  # a rise that is only just one
+    assert np.isfinite(dynamics_gain(faint, powers(output)[: len(faint)])).all()

@@ -27,7 +27,7 @@ def same(one: batches.Batch, other: batches.Batch) -> bool:
     for name in ("stft_magnitude", "cqt_magnitude", "advance"):
         pairs += [(getattr(one.features, name), getattr(other.features, name))]
         pairs += [(getattr(one.heard, name), getattr(other.heard, name))]
-    return one.frames == other.frames and all(torch.equal(a, b) for a, b in pairs)
+    return all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -42,7 +42,6 @@ def test_whoever_makes_a_batch_it_is_the_same(workers):
 def test_without_changes_the_content_encoder_hears_the_clip_itself():
     batch = made(*PLAIN).batch(0)
     assert batch.heard is batch.features or torch.equal(batch.heard.stft_magnitude, batch.features.stft_magnitude)
-    assert batch.frames == 1 + int(0.4 * 22050) // 256
 
 
 def test_only_the_content_encoder_hears_the_fader():

@@ -187,7 +187,8 @@ export function dynamicsGain(source, output, levels) {
   const softer = rises.map((rise, i) => rise * Math.min(Math.max(heard[i] - made[i] - average, -20), 20));
   const phrase = (values) => [0, 1, 2].reduce((found) => smooth(found, levels.phrase), values);
   const [above, below] = [phrase(softer), phrase(rises)];
-  const known = [...below.keys()].filter((i) => below[i] > 1e-6);
+  const least = 1e-6 * below.reduce((a, b) => Math.max(a, b));
+  const known = [...below.keys()].filter((i) => below[i] > least);
   let next = 0;
   return rises.map((_, i) => {
     while (next < known.length - 1 && known[next] < i) next += 1;
