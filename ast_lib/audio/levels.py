@@ -95,7 +95,7 @@ def dynamics_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
 
     How loud a note is shows where it begins. Later a piano's note has died away and a violin's has not, so frames count
     as much as the source's level rises in them. Around each frame, over some seconds (:data:`PHRASE`), the loudest
-    levels soon after such rises are averaged for both sounds; their difference, without its mean, is the gain in dB.
+    levels around such rises are averaged for both sounds; their difference, without its mean, is the gain in dB.
 
     Args:
         source, output: as for :func:`pause_gain`.
