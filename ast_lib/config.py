@@ -110,7 +110,6 @@ class LossConfig:
     log_spectral: NonNegative = 0.05  # weight of the log-spectral distance in dB: quiet bins count as loud ones do
     phase: NonNegative = 0.3  # weight of the magnitude-weighted circular loss of the phase advance
     content_energy: NonNegative = 1e-3  # weight of the mean square of z_content: bounds the code's scale
-    style_spread: NonNegative = 5.0  # weight of the relative variance of z_style within a group
 
 
 @checked
@@ -152,7 +151,6 @@ class TrainingConfig:
     )
     fader: NonNegative = 10.0  # dB, random changes of level over time in what the content encoder hears
     third_instruments: Share = 0.75  # of rendered performances: heard on an instrument that is never played
-    own_style: bool = False  # the decoder's style of a clip: mean of its group, with the clip itself or without
     teacher_forcing: bool = False  # the decoder's context is always the truth, never dropped, noisy or its own
     validate_every: Count = 100  # steps
     seed: Whole = 0

@@ -26,9 +26,7 @@ CONFIG = tiny(
     "training.domain_randomisation=true",
     "training.third_instruments=0.4",
     "data.performances=8",
-    "training.own_style=false",
     "loss.log_spectral=0.1",
-    "loss.style_spread=0.5",
     "training.validate_every=2",
     'curriculum=[{"name": "all", "start": 0.0, "contrastive": 0.1, "margin": 0.1, "hsic": 1.0, "adversarial": 0.5}]',
 )

@@ -3,7 +3,7 @@
 The numbers stay. A field of the configuration that became a constant, belongs to the published system alone, or
 switched on an ingredient that this version does not have, goes; a file in which it has another value than the constant,
 or in which the ingredient is on, is refused. What was renamed gets its new name. Older are weights of version 0.1, and
-those of the code after it whose configuration has a field of :data:`REMOVED`.
+those of the code after it whose configuration has a field of :data:`REMOVED` or :data:`FORGOTTEN`.
 """
 
 import argparse
@@ -35,11 +35,13 @@ REMOVED = {
     "training": {"gain": 0.0, "decay": 0.0},
     "curriculum": {"envelope": 0.0, "level": 0.0, "back_translation": 0.0},  # of each phase
 }
+# How styles were trained, whatever the value: the weights are used as others are.
+FORGOTTEN = {"loss": {"style_spread"}, "training": {"own_style"}}
 # What version 0.1 did where it had no field, or a file leaves it out; the defaults of now are others.
 ABSENT = {
     "model": {"align_onsets": False, "context_weight": 1.0},
-    "loss": {"log_spectral": 0.0, "style_spread": 0.0},
-    "training": {"fader": 0.0, "third_instruments": 0.0, "own_style": True},
+    "loss": {"log_spectral": 0.0},
+    "training": {"fader": 0.0, "third_instruments": 0.0},
 }
 # Fields of training that are one field now: their values where it is true; they were 0 where it is false.
 RANDOMISED = {"room": 0.3, "tuning": 0.3, "slow": 0.25, "another_voice": 0.5, "timbre": 6.0}
@@ -62,7 +64,7 @@ def convert(old: dict) -> Config:
 
 
 def _without_removed(old: dict) -> dict:
-    """A configuration without the fields of :data:`REMOVED`, which must be off."""
+    """A configuration without the fields of :data:`REMOVED`, which must be off, and of :data:`FORGOTTEN`."""
     values = dict(old)
     for section, off in REMOVED.items():
         tables = old[section] if section == "curriculum" else [old[section]]
@@ -71,7 +73,8 @@ def _without_removed(old: dict) -> dict:
                 if table[field] != off[field]:
                     accepted = f"accepted is {off[field]!r}: this version has no such ingredient"
                     raise AstError(f"{section}.{field}: found {table[field]!r}, {accepted}")
-        kept = [{field: value for field, value in table.items() if field not in off} for table in tables]
+        gone = off.keys() | FORGOTTEN.get(section, set())
+        kept = [{field: value for field, value in table.items() if field not in gone} for table in tables]
         values[section] = kept if section == "curriculum" else kept[0]
     values["model"].pop("critic_width", None)  # of a network that training alone had
     return values

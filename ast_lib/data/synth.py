@@ -167,9 +167,14 @@ class Synth:
         """What happens within ``total`` samples, in order: sample, kind and two values of each event."""
         times = np.stack([notes.onset, notes.onset + notes.duration])
         start, stop = np.round(times * self.sample_rate / BLOCK).astype(int) * BLOCK
-        heard = (start >= 0) & (start < total)
-        stop, zero = np.clip(stop, start + BLOCK, total), np.zeros_like(start)
-        rows = [(start, zero + START, notes.pitch, notes.velocity), (stop, zero + END, notes.pitch, zero)]
+        stop = np.clip(stop, start + BLOCK, total)
+        # MIDI ends a pitch, not a note, as a key does: struck again while it sounds, it ends the note before; of two
+        # notes that start together it plays the longer one.
+        order = np.lexsort((stop, start, notes.pitch))
+        start, stop, pitch, velocity = (each[order] for each in (start, stop, notes.pitch, notes.velocity))
+        again = np.append(np.where(np.diff(pitch) == 0, start[1:], total), total)
+        heard, zero = (start >= 0) & (start < np.minimum(total, again)), np.zeros_like(start)
+        rows = [(start, zero + START, pitch, velocity), (np.minimum(stop, again), zero + END, pitch, zero)]
         rows = [np.column_stack(row)[heard] for row in rows]
         time = np.arange(len(tuning)) * CONTROL
         # MIDI bends by ±2 semitones around the middle position.

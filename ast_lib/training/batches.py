@@ -35,7 +35,7 @@ class Batch:
         features: of B clips, the target and what the style encoder hears.
         labels: their voices ``(B,)``.
         groups: ``(B,)``, numbered from 0 in the global batch; the clips of a group share voice and timbre, and their
-            styles make the decoder's (:func:`ast_lib.training.groups.group_styles`).
+            mean style is the decoder's.
         heard: what the content encoder hears of them: perhaps another player (:mod:`ast_lib.data.pool`), in a room.
         heard_labels: the voices ``(B,)`` of ``heard``; -100 for an instrument that is never played.
     """

@@ -23,7 +23,6 @@ from ast_lib.processes import ALONE, Part
 from ast_lib.training.augment import corrupt_context, equalise
 from ast_lib.training.batches import Batch
 from ast_lib.training.curriculum import loss_weights, phase_at
-from ast_lib.training.groups import group_styles, style_spread
 
 
 class Objective:
@@ -37,7 +36,6 @@ class Objective:
 
     # Losses that the weight of the curriculum's ``reconstruction`` multiplies; each has its own constant.
     reconstruction_terms = ("magnitude", "log_spectral", "phase", "content_energy")
-    constant_terms = ("style_spread",)  # with one weight in all phases
 
     def __init__(self, config: Config, model: TransferModel, discriminator: Discriminator, part: Part = ALONE):
         self.config, self.model, self.discriminator, self.part = config, model, discriminator, part
@@ -64,14 +62,13 @@ class Objective:
         energy, styles = content.float().square().mean(), part.gather(self.styles(batch))
         voices, groups = part.gather(batch.labels), part.gather(batch.groups)
         prototypes = class_prototypes(styles, voices, len(config.voices))
-        decoder_style = part.own(group_styles(styles, groups, config.training.own_style))
+        decoder_style = part.own(class_prototypes(styles, groups, len(config.groups))[groups])
         context, keep = self.context(target, content, decoder_style, random)
         prediction = model.decoder(context, keep, content, decoder_style)
         adversarial = self.confusion(batch, content, styles, prototypes, voices)
         losses = {
             **self.reconstruction(prediction, batch),
             "content_energy": energy,
-            "style_spread": style_spread(styles, groups),
             "contrastive": supervised_info_nce(styles, groups, config.loss.temperature),
             "margin": self.margin(prototypes),
             "hsic": self.dependence(styles, part.gather(content.mean(dim=1))),
@@ -101,12 +98,9 @@ class Objective:
     def total(self, losses: dict[str, Tensor], step: int) -> Tensor:
         """The weighted sum that the generator minimises at a step."""
         weights = loss_weights(self.phases, step, self.config.training.steps)
-        total = weights.pop("reconstruction") * self._weighted(losses, self.reconstruction_terms)
-        total = total + self._weighted(losses, self.constant_terms)
+        total = sum(getattr(self.config.loss, name) * losses[name] for name in self.reconstruction_terms)
+        total = weights.pop("reconstruction") * total
         return total + sum(weight * losses[name] for name, weight in weights.items())
-
-    def _weighted(self, losses: dict[str, Tensor], names: tuple[str, ...]) -> Tensor:
-        return sum(getattr(self.config.loss, name) * losses[name] for name in names)
 
     # --- What the networks hear
 

@@ -117,6 +117,26 @@ def test_a_chord_has_all_its_notes(player):
         assert near.max() > 0.1 * spectrum.max()
 
 
+def test_a_note_struck_again_while_it_sounds_goes_on_to_its_own_end(player):
+    """The end of the first is no end of the second: MIDI ends a pitch, not a note."""
+    again = player.render(notes((0, 0.6, 69), (0.4, 1.2, 69)), "violin", 2)
+    alone = player.render(notes((0, 0.4, 69), (0.4, 1.2, 69)), "violin", 2)
+    assert np.array_equal(again, alone)
+    level = [np.abs(again[round(a * SAMPLE_RATE) : round(b * SAMPLE_RATE)]).max() for a, b in ((0.5, 0.6), (1.3, 1.5))]
+    assert level[1] > 0.5 * level[0]
+
+
+def test_of_two_notes_that_start_together_the_longer_one_is_played(player):
+    longer = player.render(notes((0, 1.5, 69)), "violin", 2)
+    for rows in (((0, 1.5, 69), (0, 0.3, 69)), ((0, 0.3, 69), (0, 1.5, 69)), ((0, 1.5, 69), (0, 1.5, 69))):
+        assert np.array_equal(player.render(notes(*rows), "violin", 2), longer)
+
+
+def test_a_note_within_a_longer_one_ends_both(player):
+    within = player.render(notes((0, 1.5, 69), (0.4, 0.3, 69)), "violin", 2)
+    assert np.array_equal(within, player.render(notes((0, 0.4, 69), (0.4, 0.3, 69)), "violin", 2))
+
+
 # --- time, level, repetition
 
 

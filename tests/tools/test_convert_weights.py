@@ -26,7 +26,7 @@ CONFIG = Config(
         align_onsets=False,
         context_weight=1.0,
     ),
-    loss=LossConfig(log_spectral=0.0, style_spread=0.0),
+    loss=LossConfig(log_spectral=0.0),
     training=TrainingConfig(
         steps=24,
         batch=4,
@@ -36,7 +36,6 @@ CONFIG = Config(
         domain_randomisation=False,
         fader=0.0,
         third_instruments=0.0,
-        own_style=True,
         validate_every=4,
     ),
 )
@@ -125,8 +124,8 @@ def test_weights_of_version_01_are_told_how_to_become_new_ones(tmp_path):
 
 def test_what_a_file_leaves_out_has_the_default_of_version_01():
     values = version_01()
-    later = {"model": ("align_onsets", "context_weight"), "loss": ("log_spectral", "style_spread")}
-    for section, names in (later | {"training": ("own_style",)}).items():
+    later = {"model": ("align_onsets", "context_weight"), "loss": ("log_spectral",)}
+    for section, names in later.items():
         for name in names:
             del values[section][name]
     assert convert(values) == CONFIG

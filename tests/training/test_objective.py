@@ -1,4 +1,4 @@
-"""The losses of a step: whose style a clip is predicted with, their spread, and which label goes where."""
+"""The losses of a step: whose style a clip is predicted with, and which label goes where."""
 
 import dataclasses
 
@@ -10,7 +10,6 @@ from ast_lib.config import override
 from ast_lib.evaluation.metrics import log_spectral_distance
 from ast_lib.networks.decoder import Prediction
 from ast_lib.training import Trainer, objective
-from ast_lib.training.groups import group_styles, style_spread
 from ast_lib.training.objective import Objective
 
 CONFIG = tiny("training.steps=8", "training.seconds=0.4", "training.batch=8")
@@ -30,57 +29,20 @@ def random(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_the_style_of_a_group_counts_the_clip_itself_or_the_others_alone():
-    styles = torch.tensor([[1.0, 0.0], [4.0, 4.0], [3.0, 2.0], [8.0, 4.0], [9.0, 9.0]])
-    groups = torch.tensor([0, 1, 0, 1, 1])
-    mine = group_styles(styles, groups, own=True)
-    torch.testing.assert_close(mine, torch.tensor([[2.0, 1.0], [7, 17 / 3], [2, 1], [7, 17 / 3], [7, 17 / 3]]))
-    others = group_styles(styles, groups, own=False)
-    torch.testing.assert_close(others, torch.tensor([[3.0, 2.0], [8.5, 6.5], [1, 0], [6.5, 6.5], [6, 4]]))
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_a_clip_is_predicted_with_the_style_that_the_others_of_its_group_give_it(run, own, monkeypatch):
+def test_a_clip_is_predicted_with_the_mean_style_of_its_group(run, monkeypatch):
     torch.nn.init.normal_(run.model.decoder.head.weight, std=0.2)
     styles = torch.randn(8, CONFIG.model.style_size, generator=random(), requires_grad=True)
     monkeypatch.setattr(Objective, "styles", lambda self, batch: styles)
     seen = []
     call = run.model.decoder.forward
     monkeypatch.setattr(run.model.decoder, "forward", lambda *inputs: seen.append(inputs[3]) or call(*inputs))
-    config = override(CONFIG, f"training.own_style={str(own).lower()}")
     batch = run.batch(0)
-    of(config, run).generator(batch, random())
+    run.objective.generator(batch, random())
     for received in seen:
         (gradient,) = torch.autograd.grad(received[0].sum(), styles, retain_graph=True)
-        mates = (batch.groups == batch.groups[0]).float()
-        expected = mates / 4 if own else (mates - torch.eye(8)[0]) / 3  # two groups of four clips
+        expected = (batch.groups == batch.groups[0]).float() / 4  # two groups of four clips
         torch.testing.assert_close(gradient, expected[:, None].expand_as(styles))
     assert seen
-
-
-def test_the_spread_of_styles_is_that_within_groups_whatever_their_scale():
-    styles, groups = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]]), torch.tensor([0, 1, 0, 1])
-    # Group 0 is 1 away from its mean in the first value, group 1 in the second: 4 of 8 squares, of a sum of 40.
-    assert style_spread(styles, groups).item() == pytest.approx(4 / 40)
-    assert style_spread(7 * styles, groups).item() == pytest.approx(4 / 40)
-    assert style_spread(styles, torch.arange(4)).item() == 0  # a group of one clip
-    assert style_spread(styles[[0, 1, 0, 1]], groups).item() == 0
-    assert style_spread(torch.zeros(4, 2), groups).item() == 0
-
-
-def test_the_spread_pulls_each_clip_towards_its_group_and_not_outwards():
-    styles = torch.tensor([[1.0, 3.0], [2.0, 0.0], [3.0, 3.0], [2.0, 2.0]], requires_grad=True)
-    style_spread(styles, torch.tensor([0, 1, 0, 1])).backward()
-    expected = 2 / 40 * torch.tensor([[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])
-    torch.testing.assert_close(styles.grad, expected)
-
-
-def test_the_spread_is_weighed_by_its_constant(run):
-    losses, _ = run.objective.generator(run.batch(0), random())
-    assert losses["style_spread"] > 0
-    half = of(override(CONFIG, "loss.style_spread=2.5"), run)
-    total = half.total(losses, 0) - run.objective.total(losses, 0)
-    assert total.item() == pytest.approx((2.5 - 5.0) * losses["style_spread"].item(), rel=1e-3)
 
 
 def test_the_discriminator_learns_the_voice_that_is_heard(run, monkeypatch):

@@ -200,7 +200,7 @@ def test_the_history_on_disk_is_the_runs(whole_run, tmp_path):
 def test_a_state_from_before_a_field_existed_is_continued(dataset, whole_run, tmp_path):
     saving.save(whole_run[0], tmp_path)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    del state["config"]["training"]["own_style"]
+    del state["config"]["training"]["fader"]
     torch.save(state, tmp_path / "state.pt")
     run = trainer(dataset)
     saving.resume(run, tmp_path / "state.pt")
@@ -286,12 +286,11 @@ def test_statistics_are_those_of_batches_after_the_last_step(dataset):
 
 def test_the_total_is_the_weighted_sum(dataset):
     losses = {name: torch.tensor(10.0**-index) for index, name in enumerate(LOSSES)}
-    config = override(CONFIG, "loss.log_spectral=0.5", "loss.style_spread=2")
-    losses["style_spread"] = torch.tensor(0.05)
+    config = override(CONFIG, "loss.log_spectral=0.5")
     total = objective.Objective(config, None, None)
     for step in (0, 1, 3, 7):
         weight = loss_weights(CONFIG.curriculum, step, 8)
-        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001 + 2 * 0.05
+        expected = 5 * 1 + 0.5 * 0.1 + 0.3 * 0.01 + 1e-3 * 0.001
         for name in ("contrastive", "margin", "hsic", "adversarial"):
             expected += weight[name] * losses[name].item()
         assert total.total(losses, step).item() == pytest.approx(expected)
