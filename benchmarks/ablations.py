@@ -57,9 +57,6 @@ VARIANTS = {
     "no_fader": ["training.fader=0"],
     "no_domain_randomisation": ["training.domain_randomisation=false"],
     "no_content_energy": ["loss.content_energy=0"],
-    # Styles
-    "own_style": ["training.own_style=true"],
-    "no_style_spread": ["loss.style_spread=0"],
     # The decoder
     "teacher_forcing": ["training.teacher_forcing=true", "model.context_weight=1"],
     "no_token_injection": ["model.token_injection=false"],
