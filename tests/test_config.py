@@ -107,10 +107,11 @@ def test_presets_differ_where_they_say_so():
     assert changes(preset("full")) == {
         "name": "full",
         "soundfonts": ["TimGM6mb", "FluidR3_GM", "MuseScore_General"],
-        "data.performances": 1536,
+        "data.performances": 3072,
         "model.content_width": 224,
         "model.style_width": 96,
-        "training.steps": 4000,
+        "training.steps": 1500,
+        "training.batch": 64,
         "training.validate_every": 250,
     }
 
