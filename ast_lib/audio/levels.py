@@ -19,7 +19,7 @@ FRAME = 256  # samples
 STROKE = 13  # frames, 0.15 s around a rise of the level in which a note is loudest
 FAINT = 45.0  # dB below the loudest, from where a rise is no note
 PHRASE = 172  # frames, 2 s: width of each of three moving averages, together about a Gaussian one of 1 s
-AROUND = 862  # frames, 10 s: as far as the loudest and the room of a frame's surroundings are looked for
+AROUND = 862  # frames, 10 s: as far around a frame as the loudest one and the floor of noise are looked for
 SOFT = 30.0  # dB below the loudest around it, from where a frame may be a pause; a held note of a piano goes as low
 SILENT = 40.0, 50.0  # dB below it, between which a frame becomes a pause whatever is heard there
 STEADY = 43, 3.0  # frames (0.5 s) over which the level of a pause stays within so many dB; a piano's note falls by more
@@ -81,8 +81,8 @@ def pause_gain(source: np.ndarray, output: np.ndarray) -> np.ndarray:
     still = (_most(slow, length) + _most(-slow, length) < span) & (-_most(-below, length) > SOFT)
     still[: length // 2] = still[-(length // 2) :] = False  # around these there is no half second
     steady = _most(still.astype(np.float64), length) > 0
-    room = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)  # infinite where there is none
-    noise = steady | ((below > SOFT) & (heard < np.where(np.isfinite(room), room + 3, -np.inf)))
+    floor = -_most(np.where(steady, -heard, -np.inf), 2 * AROUND + 1)  # infinite where there is none
+    noise = steady | ((below > SOFT) & (heard < np.where(np.isfinite(floor), floor + 3, -np.inf)))
     pause = np.maximum(noise, np.interp(below, SILENT, (0.0, 1.0)))
     # Levels are compared with those of the music, not of the whole: a long pause must not count as soft music.
     music = [10 * np.log10(max(((1 - pause) * powers).mean(), 1e-30)) for powers in (source, output)]

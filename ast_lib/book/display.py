@@ -22,7 +22,7 @@ import ast_lib
 from ast_lib import audio as audio_files
 from ast_lib.audio.mono import SAMPLE_RATE
 
-BESIDE = ("published", "browser", "book")  # rooms that the core does not import
+BESIDE = ("published", "browser", "book")  # packages that the core does not import
 LOUDNESS = -23.0  # LUFS, to which the sounds of one comparison are matched
 PICTURE = 640, 112  # pixels of a spectrogram beside a player
 TOP = 6000.0  # Hz, up to which it shows
@@ -39,18 +39,18 @@ def show_source(thing: Callable) -> Code:
     return Code(f"# {file.as_posix()}\n{textwrap.dedent(source)}", language="python")
 
 
-def rooms() -> dict[str, str]:
-    """The map of the library, from the docstring of :mod:`ast_lib`: each room and what goes in and out of it."""
+def packages() -> dict[str, str]:
+    """The map of the library, from the docstring of :mod:`ast_lib`: each package and what goes in and out of it."""
     lines = re.findall(r"^    (\w+) +(.+)$", ast_lib.__doc__, flags=re.MULTILINE)
     return dict(lines)
 
 
 def map_of_the_library() -> Figure:
-    """The :func:`rooms` as boxes, one below the other in the order of the data; what they may import is above them."""
+    """The :func:`packages` as boxes, one below the other in the order of the data; what they may import is above them."""
     figure, axis = plt.subplots(figsize=(9.5, 6.2), layout="constrained")
-    axis.set(xlim=(0, 9.5), ylim=(-len(rooms()) + 0.4, 0.6))
+    axis.set(xlim=(0, 9.5), ylim=(-len(packages()) + 0.4, 0.6))
     axis.axis("off")
-    for index, (name, text) in enumerate(rooms().items()):
+    for index, (name, text) in enumerate(packages().items()):
         beside = name in BESIDE
         colour, style = ("#fce5cd", "dashed") if beside else ("#cfe2f3", "solid")
         box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "0.3", "linestyle": style}

@@ -68,8 +68,8 @@ class DecoderLayer(nn.Module):
     def start(self, memory: Tensor, length: int) -> Cache:
         """An empty cache for up to ``length`` tokens that attend to ``memory``."""
         keys, values = self.cross_attention.keys_values(memory)
-        room = keys.new_empty(*keys.shape[:2], length, keys.shape[3])
-        return keys, values, room, torch.empty_like(room)
+        empty = keys.new_empty(*keys.shape[:2], length, keys.shape[3])
+        return keys, values, empty, torch.empty_like(empty)
 
     def extend(self, x: Tensor, cache: Cache, position: int) -> Tensor:
         """``(B, n, width)`` tokens at ``position``, ...: equal to :meth:`forward` for these tokens, at the cost of n.
