@@ -1,7 +1,7 @@
 """ast: audio style transfer with disentangled representations, reproducible from score to sound.
 
-The map, in the order of the data. A package imports only what stands above it. The ground below all of them is a few files
-beside this one: one error, whole files, checked fields, parts of a batch, the process::
+The map, in the order of the data. A package imports only what stands above it. The ground below all of them is a few
+files beside this one: one error, whole files, checked fields, parts of a batch, the process::
 
     config          a preset and changed fields in; one checked configuration out, stored with every checkpoint
     audio           sound files in; mono blocks at one rate out, and back to a file; levels; streams of any length

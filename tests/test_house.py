@@ -1,4 +1,4 @@
-"""The house: packages in the order of the data, imports that point upwards only, one map in three places, thin walls."""
+"""The house: packages in the order of the data, imports that point upwards, one map in three places, thin walls."""
 
 import ast
 

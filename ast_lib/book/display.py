@@ -46,7 +46,7 @@ def packages() -> dict[str, str]:
 
 
 def map_of_the_library() -> Figure:
-    """The :func:`packages` as boxes, one below the other in the order of the data; what they may import is above them."""
+    """The :func:`packages` as boxes, one below the other in the order of the data; they import from above."""
     figure, axis = plt.subplots(figsize=(9.5, 6.2), layout="constrained")
     axis.set(xlim=(0, 9.5), ylim=(-len(packages()) + 0.4, 0.6))
     axis.axis("off")
