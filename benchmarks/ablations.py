@@ -2,12 +2,13 @@
 
 Chapter: ``notebooks/14_ablations.md``. ``python -m benchmarks.ablations baseline no_adversary --seeds 0 1 2`` trains
 each variant once with each seed and appends its distances on the validation pieces in dB and the slopes of held notes
-in dB/s; a run that has its row is left out, so that a series goes on where it was stopped. Run on one thread:
-``OMP_NUM_THREADS=1``.
+in dB/s; a run that has its row is left out, so that a series goes on where it was stopped. The rows are compared with
+each other, so another recipe needs another file: ``--output``. Run on one thread: ``OMP_NUM_THREADS=1``.
 """
 
 import argparse
 import json
+import pathlib
 import sys
 import time
 from collections.abc import Sequence
@@ -151,16 +152,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("variants", nargs="*", default=list(VARIANTS), help="none: all of them")
     command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     command.add_argument("--recordings", default="", metavar="FOLDER", help="the Bach Violin Dataset, as a test too")
+    command.add_argument("--output", type=pathlib.Path, default=LEDGER)
     options = command.parse_args(arguments)
     for name in options.variants:
         variant(name, 0)  # a slip in a name stops here, before anything is trained
     for seed in options.seeds:
         for name in options.variants:
-            rows = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.is_file() else []
+            rows = json.loads(options.output.read_text(encoding="utf-8")) if options.output.is_file() else []
             if any((row["variant"], row["seed"]) == (name, seed) for row in rows):
                 continue
             row = run(name, seed, options.recordings)
-            write_bytes(LEDGER, (json.dumps([*rows, row], indent=1) + "\n").encode())
+            write_bytes(options.output, (json.dumps([*rows, row], indent=1) + "\n").encode())
             means = {key: round(sum(values) / len(values), 2) for key, values in row["lsd"].items()}
             print(name, seed, means, flush=True)
     return 0

@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 def _variant(name: str, called: str) -> Step:
-    return Step(name, called, "baseline", "the recipe of quick")
+    return Step(name, called, "baseline", "the recipe")
 
 
 STEPS = {
@@ -43,7 +43,7 @@ STEPS = {
     ),
     "03_representation": _variant("complex_output", "real and imaginary parts predicted"),
     "04_encoders": _variant("shallow", "depth 1 instead of 3"),
-    "04b_codes": _variant("class_vectors", "one trained vector a voice, no encoder"),
+    "04b_codes": Step("own_style", "the group's mean", "baseline", "the mean of the others"),
     "05_infonce": _variant("no_contrastive", "no InfoNCE"),
     "06_margin": _variant("no_margin", "no margin"),
     "07_hsic": _variant("no_hsic", "no HSIC"),
