@@ -43,6 +43,11 @@ def test_a_run_is_one_row_and_is_not_repeated(small):
     assert small.read_bytes() == before
 
 
+def test_another_recipe_has_a_file_of_its_own(small, tmp_path):
+    ablations.main(["baseline", "--seeds", "3", "--output", str(tmp_path / "mine.json")])
+    assert [row["seed"] for row in json.loads((tmp_path / "mine.json").read_text())] == [3] and not small.exists()
+
+
 def test_the_committed_ledger_compares_like_with_like(root):
     rows = json.loads((root / "results" / "ablations.json").read_text(encoding="utf-8"))
     assert len({(row["variant"], row["seed"]) for row in rows}) == len(rows)
