@@ -150,9 +150,9 @@ def test_depth_is_that_of_all_networks(depth, layers):
     assert (model.residual_blocks, model.encoder_layers, model.decoder_layers) == layers
 
 
-@pytest.mark.parametrize(("name", "steps"), [("smoke", 0), ("quick", 13), ("full", 200)])
-def test_the_rate_warms_up_over_a_twelfth_of_the_steps_but_never_long(name, steps):
-    assert preset(name).training.warm_up == steps
+@pytest.mark.parametrize(("steps", "warm_up"), [(8, 0), (160, 13), (1500, 125), (4000, 200)])
+def test_the_rate_warms_up_over_a_twelfth_of_the_steps_but_never_long(steps, warm_up):
+    assert TrainingConfig(steps=steps).warm_up == warm_up
 
 
 # --- Overrides

