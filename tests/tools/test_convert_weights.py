@@ -131,6 +131,14 @@ def test_what_a_file_leaves_out_has_the_default_of_version_01():
     assert convert(values) == CONFIG
 
 
+@pytest.mark.parametrize(("spread", "own"), [(0.0, True), (5.0, False)])
+def test_how_styles_were_trained_is_forgotten_whatever_it_was(spread, own):
+    assert convert(version_01(loss={"style_spread": spread}, training={"own_style": own})) == CONFIG
+    now = to_dict(CONFIG)
+    before = now | {"loss": now["loss"] | {"style_spread": spread}, "training": now["training"] | {"own_style": own}}
+    assert convert(before) == CONFIG
+
+
 # --- Fields that became one
 
 
